@@ -1,0 +1,17 @@
+DROP TABLE connections;
+DROP TABLE node_hierarchy;
+DROP FUNCTION check_folder_cycle();
+DROP TABLE folder_nodes;
+DROP TABLE chat_nodes;
+DROP TABLE resource_nodes;
+DROP TABLE media_objects;
+DROP TABLE nodes;
+DROP TYPE chat_response_format;
+DROP TYPE folder_sort_order;
+DROP TYPE storage_tier;
+DROP TYPE media_type;
+DROP TYPE connection_type;
+DROP TYPE ai_model;
+DROP TYPE resource_type;
+DROP TYPE processing_status;
+DROP TYPE node_type;

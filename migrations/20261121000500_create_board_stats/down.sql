@@ -1,0 +1,11 @@
+DROP TRIGGER connections_stats_delete ON connections;
+DROP TRIGGER connections_stats_insert ON connections;
+DROP FUNCTION board_stats_follow_connections();
+DROP TRIGGER nodes_stats_delete ON nodes;
+DROP TRIGGER nodes_stats_update ON nodes;
+DROP TRIGGER nodes_stats_insert ON nodes;
+DROP FUNCTION board_stats_follow_nodes();
+DROP FUNCTION board_stats_recount(uuid[]);
+DROP TRIGGER boards_stats_insert ON boards;
+DROP FUNCTION board_stats_add_board();
+DROP TABLE board_stats;

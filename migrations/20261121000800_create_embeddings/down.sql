@@ -1,0 +1,3 @@
+DROP TABLE embeddings;
+DROP TABLE chunks;
+DROP TABLE embedding_generations;

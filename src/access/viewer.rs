@@ -1,0 +1,84 @@
+//! Who is asking: an account, a share link, both, nobody, or the program itself.
+//!
+//! A viewer says nothing about what may be done; that is decided per board in `permission.rs`.
+
+use std::sync::Arc;
+
+use crate::domain::{Redemption, Share, User, UserId};
+
+/// Proof that a share link was redeemed by whoever asks; only [`HeldShare::after`] makes one.
+#[derive(Clone, Debug)]
+pub struct HeldShare(Arc<Share>);
+
+impl HeldShare {
+    /// The link as held after a redemption that was granted.
+    #[must_use]
+    pub fn after(share: Arc<Share>, redemption: Redemption) -> Option<Self> {
+        (redemption == Redemption::Granted).then_some(HeldShare(share))
+    }
+
+    /// The link.
+    #[must_use]
+    pub fn share(&self) -> &Share {
+        &self.0
+    }
+}
+
+/// Who is asking. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Viewer {
+    user: Option<Arc<User>>,
+    share: Option<HeldShare>,
+    system: Option<&'static str>,
+}
+
+impl Viewer {
+    /// Nobody in particular.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Viewer::default()
+    }
+
+    /// An account, if it is active: a deactivated one has no viewer.
+    #[must_use]
+    pub fn account(user: Arc<User>) -> Option<Self> {
+        user.is_active.then(|| Viewer { user: Some(user), ..Viewer::default() })
+    }
+
+    /// The program itself, which may do anything; the reason is for whoever reads the code and the log.
+    #[must_use]
+    pub fn system(reason: &'static str) -> Self {
+        tracing::debug!(reason, "Acting as the system");
+        Viewer { system: Some(reason), ..Viewer::default() }
+    }
+
+    /// The same viewer, holding a share link as well.
+    #[must_use]
+    pub fn holding(&self, share: HeldShare) -> Self {
+        Viewer { share: Some(share), ..self.clone() }
+    }
+
+    /// The account, if there is one.
+    #[must_use]
+    pub fn user(&self) -> Option<&Arc<User>> {
+        self.user.as_ref()
+    }
+
+    /// The share link, if there is one.
+    #[must_use]
+    pub fn share(&self) -> Option<&HeldShare> {
+        self.share.as_ref()
+    }
+
+    /// Whether this is that account.
+    #[must_use]
+    pub fn is(&self, user: UserId) -> bool {
+        self.user.as_ref().is_some_and(|own| own.id == user)
+    }
+
+    /// Whether this is the program itself.
+    #[must_use]
+    pub fn is_system(&self) -> bool {
+        self.system.is_some()
+    }
+}

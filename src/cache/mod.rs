@@ -1,0 +1,412 @@
+//! Memory in front of PostgreSQL: a decorator over the same ports.
+//!
+//! Three things are kept: whole boards ([`BoardState`], bounded by bytes), the rows that permission needs (boards with
+//! their people, accounts, share links) and long texts. Nothing is served unless this process knows that it is current:
+//! see `coherence.rs`. A board that is not in memory is answered by the page queries of what lies below, while one task
+//! fetches it in the background; nobody waits for a snapshot. Errors are never kept. Each answer is a fact about rows and
+//! not about a viewer: permission is applied to it afterwards, so that nothing kept here can reach the wrong person.
+
+mod board_state;
+mod coherence;
+
+use std::{
+    collections::HashSet,
+    hash::Hash,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use moka::sync::Cache;
+use tokio::sync::{Notify, Semaphore};
+
+use self::{board_state::BoardState, coherence::Coherence};
+use crate::{
+    config::{CacheConfig, CacheMode},
+    domain::{
+        BoardId, BoardList, BoardRecord, BoardStats, Link, LinkId, LinkList, LinkPageKey, ListedBoard, Node, NodeId,
+        NodeKey, NodeList, NodePageKey, NodeText, Page, PageRequest, Redemption, Result, Share, ShareId, TokenDigest,
+        User, UserId,
+        ports::{BoardView, Boards, CacheSource, Links, Nodes, Reads, Shares, Users, Views},
+    },
+};
+
+/// Upper bound on how long anything stays in memory unused; freshness does not rest on it.
+const IDLE: Duration = Duration::from_secs(15 * 60);
+/// Snapshots that are read at the same time.
+const FILLS_IN_PARALLEL: usize = 2;
+/// How long a board counts as too big for a snapshot before it is looked at again.
+const TOO_BIG_FOR: Duration = Duration::from_secs(60);
+/// Rows of each kind; a look at their stamps takes them all.
+const MAX_ROWS: u64 = 10_000;
+/// Parts of the byte budget: long texts, and rows; the rest is for boards.
+const TEXT_SHARE: u64 = 4;
+
+fn rows<K, V>() -> Cache<K, V>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    Cache::builder().max_capacity(MAX_ROWS).time_to_idle(IDLE).build()
+}
+
+/// What lies below a cache: the reads that it answers, and what it needs to answer them.
+pub trait Source: Reads + CacheSource {}
+
+impl<T: Reads + CacheSource> Source for T {}
+
+/// Memory in front of `S`. Cheap to clone.
+pub struct Cached<S>(Arc<Inner<S>>);
+
+impl<S> Clone for Cached<S> {
+    fn clone(&self) -> Self {
+        Cached(Arc::clone(&self.0))
+    }
+}
+
+struct Inner<S> {
+    source: S,
+    mode: CacheMode,
+    snapshot_max_nodes: usize,
+    coherence: Coherence,
+    states: Cache<BoardId, Arc<BoardState>>,
+    records: Cache<BoardId, Arc<BoardRecord>>,
+    users: Cache<UserId, Arc<User>>,
+    shares: Cache<TokenDigest, Arc<Share>>,
+    /// Who holds which link: that stays so for the life of the link.
+    redeemed: Cache<(ShareId, TokenDigest), ()>,
+    /// Keyed by the node's board version too: a text is that of one version.
+    texts: Cache<(NodeKey, i64), Arc<NodeText>>,
+    /// A node never changes its board, so this is true for ever.
+    places: Cache<NodeId, BoardId>,
+    too_big: Cache<BoardId, ()>,
+    filling: Mutex<HashSet<BoardId>>,
+    filled: Notify,
+    hits: AtomicU64,
+    misses: AtomicU64,
+    fill_slots: Semaphore,
+}
+
+/// How well the cache does.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CacheUse {
+    /// Boards in memory.
+    pub boards: u64,
+    /// About what they take.
+    pub board_bytes: u64,
+    /// Long texts in memory.
+    pub texts: u64,
+    /// Boards that were asked for and there.
+    pub hits: u64,
+    /// Boards that were asked for and not there.
+    pub misses: u64,
+}
+
+impl<S: Source + Clone + 'static> Cached<S> {
+    /// Puts memory in front of `source` and starts to follow it. The task ends with the last clone.
+    pub fn new(source: S, config: &CacheConfig) -> Self {
+        let cached = Cached(Arc::new(Inner {
+            source,
+            mode: config.mode,
+            snapshot_max_nodes: config.snapshot_max_nodes as usize,
+            coherence: Coherence::default(),
+            states: Cache::builder()
+                .max_capacity(config.bytes - config.bytes / TEXT_SHARE)
+                .weigher(|_, state: &Arc<BoardState>| state.weight_bytes())
+                .time_to_idle(IDLE)
+                .build(),
+            records: rows(),
+            users: rows(),
+            shares: rows(),
+            redeemed: rows(),
+            texts: Cache::builder()
+                .max_capacity(config.bytes / TEXT_SHARE)
+                .weigher(|_, text: &Arc<NodeText>| text_bytes(text))
+                .time_to_idle(IDLE)
+                .build(),
+            places: Cache::builder().max_capacity(100_000).build(),
+            too_big: Cache::builder().max_capacity(10_000).time_to_live(TOO_BIG_FOR).build(),
+            filling: Mutex::default(),
+            filled: Notify::new(),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+            fill_slots: Semaphore::new(FILLS_IN_PARALLEL),
+        }));
+        if config.mode == CacheMode::Cached {
+            coherence::follow(&cached);
+        }
+        cached
+    }
+
+    /// Waits until no board is being fetched in the background.
+    pub async fn settled(&self) {
+        loop {
+            let filled = self.0.filled.notified();
+            if self.0.filling.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+                return;
+            }
+            filled.await;
+        }
+    }
+
+    /// How well it does.
+    #[must_use]
+    pub fn usage(&self) -> CacheUse {
+        self.0.states.run_pending_tasks();
+        CacheUse {
+            boards: self.0.states.entry_count(),
+            board_bytes: self.0.states.weighted_size(),
+            texts: self.0.texts.entry_count(),
+            hits: self.0.hits.load(Ordering::Relaxed),
+            misses: self.0.misses.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Whether rows in memory may be served without looking.
+    fn is_current(&self) -> bool {
+        match self.0.mode {
+            CacheMode::Cached => self.0.coherence.is_current(),
+            CacheMode::Strict | CacheMode::Off => false,
+        }
+    }
+
+    /// The records that are in memory and known to be true.
+    async fn known_records(&self, ids: &[BoardId]) -> Result<Vec<Option<Arc<BoardRecord>>>> {
+        let kept: Vec<_> = ids.iter().map(|id| self.0.records.get(id)).collect();
+        match self.0.mode {
+            CacheMode::Off => Ok(vec![None; ids.len()]),
+            CacheMode::Cached => Ok(if self.is_current() { kept } else { vec![None; ids.len()] }),
+            CacheMode::Strict => {
+                let looked_at: Vec<BoardId> = kept.iter().flatten().map(|record| record.board.id).collect();
+                if looked_at.is_empty() {
+                    return Ok(kept);
+                }
+                let stamps = self.0.source.stamps(&looked_at, &[], &[]).await?;
+                let is_true = |record: &Arc<BoardRecord>| stamps.boards.get(&record.board.id) == Some(&record.stamp);
+                Ok(kept.into_iter().map(|record| record.filter(is_true)).collect())
+            }
+        }
+    }
+
+    fn keep(&self, record: &Arc<BoardRecord>) {
+        if self.0.mode != CacheMode::Off {
+            self.0.records.insert(record.board.id, Arc::clone(record));
+        }
+    }
+
+    /// Fetches a board in the background, once however many ask.
+    fn fill(&self, board: BoardId) {
+        if self.0.too_big.contains_key(&board) {
+            return;
+        }
+        if !self.0.filling.lock().unwrap_or_else(PoisonError::into_inner).insert(board) {
+            return;
+        }
+        let cached = self.clone();
+        tokio::spawn(async move {
+            let _filling = Filling { cached: &cached, board };
+            let Ok(_slot) = cached.0.fill_slots.acquire().await else { return };
+            match cached.0.source.snapshot(board, cached.0.snapshot_max_nodes).await {
+                Ok(Some(snapshot)) => {
+                    // The state is served only beside a record of the same version, so an overtaken fill does no harm.
+                    cached.0.states.insert(board, Arc::new(BoardState::new(snapshot)));
+                }
+                Ok(None) => cached.0.too_big.insert(board, ()),
+                Err(error) => {
+                    tracing::warn!(board.id = %board, cause = ?error.cause(), "Could not fetch board {board}: {error}");
+                }
+            }
+        });
+    }
+}
+
+/// Gives the place in the set of fills back, also when the task panics or is dropped.
+struct Filling<'a, S> {
+    cached: &'a Cached<S>,
+    board: BoardId,
+}
+
+impl<S> Drop for Filling<'_, S> {
+    fn drop(&mut self) {
+        self.cached.0.filling.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.board);
+        self.cached.0.filled.notify_waiters();
+    }
+}
+
+fn text_bytes(text: &NodeText) -> u32 {
+    let bytes =
+        [&text.content, &text.extracted_text, &text.summary].into_iter().flatten().map(String::len).sum::<usize>();
+    u32::try_from(bytes + 128).unwrap_or(u32::MAX)
+}
+
+impl<S: Source + Clone + 'static> Views for Cached<S> {
+    fn view(&self, record: &BoardRecord) -> Option<Arc<dyn BoardView>> {
+        if self.0.mode == CacheMode::Off {
+            return None;
+        }
+        match self.0.states.get(&record.board.id) {
+            Some(state) if state.version() == record.board.version => {
+                self.0.hits.fetch_add(1, Ordering::Relaxed);
+                Some(state)
+            }
+            _ => {
+                self.0.misses.fetch_add(1, Ordering::Relaxed);
+                self.fill(record.board.id);
+                None
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl<S: Source + Clone + 'static> Boards for Cached<S> {
+    async fn boards(&self, ids: &[BoardId]) -> Result<Vec<Option<Arc<BoardRecord>>>> {
+        let mut answers = self.known_records(ids).await?;
+        let missing: Vec<(usize, BoardId)> =
+            ids.iter().copied().enumerate().filter(|(place, _)| matches!(answers.get(*place), Some(None))).collect();
+        if missing.is_empty() {
+            return Ok(answers);
+        }
+        let wanted: Vec<BoardId> = missing.iter().map(|(_, id)| *id).collect();
+        for ((place, _), record) in missing.into_iter().zip(self.0.source.boards(&wanted).await?) {
+            if let Some(record) = &record {
+                self.keep(record);
+            }
+            if let Some(answer) = answers.get_mut(place) {
+                *answer = record;
+            }
+        }
+        Ok(answers)
+    }
+
+    async fn board_page(&self, list: &BoardList, page: &PageRequest) -> Result<Page<ListedBoard>> {
+        let page = self.0.source.board_page(list, page).await?;
+        page.rows.iter().for_each(|listed| self.keep(&listed.record));
+        Ok(page)
+    }
+
+    async fn board_count(&self, list: &BoardList) -> Result<i64> {
+        self.0.source.board_count(list).await
+    }
+
+    async fn board_stats(&self, ids: &[BoardId]) -> Result<Vec<BoardStats>> {
+        self.0.source.board_stats(ids).await
+    }
+}
+
+#[async_trait]
+impl<S: Source + Clone + 'static> Nodes for Cached<S> {
+    async fn locate_nodes(&self, ids: &[NodeId]) -> Result<Vec<Option<BoardId>>> {
+        let kept: Vec<Option<BoardId>> = ids.iter().map(|id| self.0.places.get(id)).collect();
+        if kept.iter().all(Option::is_some) {
+            return Ok(kept);
+        }
+        let places = self.0.source.locate_nodes(ids).await?;
+        for (id, place) in ids.iter().zip(&places) {
+            if let Some(board) = place {
+                self.0.places.insert(*id, *board);
+            }
+        }
+        Ok(places)
+    }
+
+    async fn nodes(&self, keys: &[NodeKey]) -> Result<Vec<Option<Arc<Node>>>> {
+        self.0.source.nodes(keys).await
+    }
+
+    async fn node_pages(&self, keys: &[NodePageKey]) -> Result<Vec<Page<Arc<Node>>>> {
+        self.0.source.node_pages(keys).await
+    }
+
+    async fn node_counts(&self, lists: &[NodeList]) -> Result<Vec<i64>> {
+        self.0.source.node_counts(lists).await
+    }
+
+    async fn ancestors(&self, keys: &[NodeKey]) -> Result<Vec<Vec<Arc<Node>>>> {
+        self.0.source.ancestors(keys).await
+    }
+
+    async fn node_texts(&self, keys: &[(NodeKey, i64)]) -> Result<Vec<Arc<NodeText>>> {
+        if self.0.mode == CacheMode::Off {
+            return self.0.source.node_texts(keys).await;
+        }
+        let kept: Vec<Option<Arc<NodeText>>> = keys.iter().map(|key| self.0.texts.get(key)).collect();
+        let missing: Vec<(NodeKey, i64)> =
+            keys.iter().zip(&kept).filter(|(_, text)| text.is_none()).map(|(key, _)| *key).collect();
+        if missing.is_empty() {
+            return Ok(kept.into_iter().flatten().collect());
+        }
+        let mut read = self.0.source.node_texts(&missing).await?.into_iter();
+        let answers = keys.iter().zip(kept).map(|(key, text)| {
+            text.unwrap_or_else(|| {
+                let text = read.next().unwrap_or_default();
+                self.0.texts.insert(*key, Arc::clone(&text));
+                text
+            })
+        });
+        Ok(answers.collect())
+    }
+}
+
+#[async_trait]
+impl<S: Source + Clone + 'static> Links for Cached<S> {
+    async fn locate_links(&self, ids: &[LinkId]) -> Result<Vec<Option<BoardId>>> {
+        self.0.source.locate_links(ids).await
+    }
+
+    async fn links(&self, keys: &[(BoardId, LinkId)]) -> Result<Vec<Option<Arc<Link>>>> {
+        self.0.source.links(keys).await
+    }
+
+    async fn link_pages(&self, keys: &[LinkPageKey]) -> Result<Vec<Page<Arc<Link>>>> {
+        self.0.source.link_pages(keys).await
+    }
+
+    async fn link_counts(&self, lists: &[LinkList]) -> Result<Vec<i64>> {
+        self.0.source.link_counts(lists).await
+    }
+}
+
+#[async_trait]
+impl<S: Source + Clone + 'static> Users for Cached<S> {
+    async fn users(&self, ids: &[UserId]) -> Result<Vec<Option<Arc<User>>>> {
+        let kept: Vec<Option<Arc<User>>> = ids.iter().map(|id| self.0.users.get(id)).collect();
+        if self.is_current() && kept.iter().all(Option::is_some) {
+            return Ok(kept);
+        }
+        let users = self.0.source.users(ids).await?;
+        if self.0.mode == CacheMode::Cached {
+            users.iter().flatten().for_each(|user| self.0.users.insert(user.id, Arc::clone(user)));
+        }
+        Ok(users)
+    }
+}
+
+#[async_trait]
+impl<S: Source + Clone + 'static> Shares for Cached<S> {
+    async fn share_by_token(&self, token: &TokenDigest) -> Result<Option<Arc<Share>>> {
+        if let Some(share) = self.0.shares.get(token).filter(|_| self.is_current()) {
+            return Ok(Some(share));
+        }
+        let share = self.0.source.share_by_token(token).await?;
+        if let (CacheMode::Cached, Some(share)) = (self.0.mode, &share) {
+            self.0.shares.insert(*token, Arc::clone(share));
+        }
+        Ok(share)
+    }
+
+    async fn redeem_share(&self, share: ShareId, principal: &TokenDigest) -> Result<Redemption> {
+        let key = (share, *principal);
+        if self.0.redeemed.contains_key(&key) {
+            return Ok(Redemption::Granted);
+        }
+        let redemption = self.0.source.redeem_share(share, principal).await?;
+        if self.0.mode == CacheMode::Cached && redemption == Redemption::Granted {
+            self.0.redeemed.insert(key, ());
+        }
+        Ok(redemption)
+    }
+}

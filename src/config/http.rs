@@ -1,0 +1,83 @@
+//! The HTTP server.
+//!
+//! | key in `[http]`   | variable                                   | default                                    |
+//! |-------------------|--------------------------------------------|--------------------------------------------|
+//! | `address`         | `RAGBOARD_LISTEN`, else `RAGBOARD_ADDRESS` | `127.0.0.1:8080`                           |
+//! | `metrics_address` | `RAGBOARD_METRICS_ADDRESS`                 | none: `/metrics` beside everything else    |
+//! | `allowed_origins` | `RAGBOARD_ALLOWED_ORIGINS`                 | none                                       |
+//! | `trusted_proxies` | `RAGBOARD_TRUSTED_PROXIES`                 | none                                       |
+//! | `introspection`   | `RAGBOARD_INTROSPECTION`                   | true in development and qa, false elsewhere |
+//! | `graphiql`        | `RAGBOARD_GRAPHIQL`                        | true in development and qa, false elsewhere |
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::{
+    Environment, Network,
+    reader::Reader,
+    values::{List, ListenAddress, Parsed, Switch},
+    web_address::WebAddress,
+};
+
+/// The HTTP server.
+#[derive(Clone, Debug)]
+pub struct HttpConfig {
+    /// Where to listen; port 0 means any free one.
+    pub address: SocketAddr,
+    /// Where `/metrics` is served, if not beside everything else.
+    pub metrics_address: Option<SocketAddr>,
+    /// Origins of foreign pages that may call, as a browser writes them. One list for CORS, SSE and WebSocket.
+    pub allowed_origins: Vec<String>,
+    /// Who may say in `Forwarded` and `X-Forwarded-For` where a request came from.
+    pub trusted_proxies: Vec<Network>,
+    /// Whether the schema may be asked for.
+    pub introspection: bool,
+    /// Whether GraphiQL is served.
+    pub graphiql: bool,
+}
+
+impl HttpConfig {
+    pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> Self {
+        let origins = List(Parsed::new("an origin such as https://app.example.org, without a path", origin));
+        let proxies = List(Parsed::new("an address or a block such as 10.0.0.0/8", Network::parse));
+        let open = !environment.is_guarded();
+        HttpConfig {
+            address: reader.value(
+                "http.address",
+                &["RAGBOARD_LISTEN", "RAGBOARD_ADDRESS"],
+                &ListenAddress,
+                SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            ),
+            metrics_address: reader.optional("http.metrics_address", &["RAGBOARD_METRICS_ADDRESS"], &ListenAddress),
+            allowed_origins: reader.value("http.allowed_origins", &["RAGBOARD_ALLOWED_ORIGINS"], &origins, Vec::new()),
+            trusted_proxies: reader.value("http.trusted_proxies", &["RAGBOARD_TRUSTED_PROXIES"], &proxies, Vec::new()),
+            introspection: reader.value("http.introspection", &["RAGBOARD_INTROSPECTION"], &Switch, open),
+            graphiql: reader.value("http.graphiql", &["RAGBOARD_GRAPHIQL"], &Switch, open),
+        }
+    }
+}
+
+/// An origin in the one spelling browsers use: lower case, no default port, no slash at the end.
+fn origin(text: &str) -> Option<String> {
+    let lower = text.to_ascii_lowercase();
+    let address = WebAddress::parse(&lower).filter(|address| matches!(address.rest, "" | "/"))?;
+    let host = if address.host.contains(':') { format!("[{}]", address.host) } else { address.host.to_owned() };
+    let (scheme, default_port) = if address.secure { ("https", 443) } else { ("http", 80) };
+    let port = if address.port == default_port { String::new() } else { format!(":{}", address.port) };
+    Some(format!("{scheme}://{host}{port}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::origin;
+
+    #[test]
+    fn origins_have_one_spelling() {
+        let spelled = |text| origin(text).unwrap_or_default();
+        assert_eq!(spelled("https://App.Example.org:443/"), "https://app.example.org");
+        assert_eq!(spelled("http://localhost:5173"), "http://localhost:5173");
+        assert_eq!(spelled("http://[::1]:80"), "http://[::1]");
+        for text in ["*", "null", "app.example.org", "https://x/path", "https://x?y", "https://*.example.org"] {
+            assert_eq!(origin(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What one request may ask for.
+//!
+//! | key in `[limits]`         | variable                      | default         |
+//! |---------------------------|-------------------------------|-----------------|
+//! | `max_body_bytes`          | `RAGBOARD_MAX_BODY_BYTES`     | 1048576, 1 MiB  |
+//! | `request_timeout_seconds` | `RAGBOARD_REQUEST_TIMEOUT`    | 30              |
+//! | `max_depth`               | `RAGBOARD_MAX_DEPTH`          | 16              |
+//! | `max_query_cost`          | `RAGBOARD_MAX_QUERY_COST`     | 50000           |
+//! | `max_aliases`             | `RAGBOARD_MAX_ALIASES`        | 100             |
+//! | `max_document_nodes`      | `RAGBOARD_MAX_DOCUMENT_NODES` | 5000            |
+
+use std::time::Duration;
+
+use super::{
+    reader::Reader,
+    values::{Seconds, Whole},
+};
+
+/// What one request may ask for.
+#[derive(Clone, Debug)]
+pub struct LimitsConfig {
+    /// Size of a request body, decompressed, 1 KiB to 1 GiB.
+    pub max_body_bytes: usize,
+    /// Time from the request to its answer.
+    pub request_timeout: Duration,
+    /// Levels of nested fields, 1 to 1000.
+    pub max_depth: u32,
+    /// Declared cost of a whole operation.
+    pub max_query_cost: u64,
+    /// Aliased fields in a document.
+    pub max_aliases: u32,
+    /// Fields, arguments, fragments and values in a document, counted as they are written.
+    pub max_document_nodes: u32,
+}
+
+impl LimitsConfig {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        LimitsConfig {
+            max_body_bytes: reader.value(
+                "limits.max_body_bytes",
+                &["RAGBOARD_MAX_BODY_BYTES"],
+                &Whole(1 << 10..=1 << 30),
+                1 << 20,
+            ),
+            request_timeout: reader.value(
+                "limits.request_timeout_seconds",
+                &["RAGBOARD_REQUEST_TIMEOUT"],
+                &Seconds(0.1..=3600.0),
+                Duration::from_secs(30),
+            ),
+            max_depth: reader.value("limits.max_depth", &["RAGBOARD_MAX_DEPTH"], &Whole(1..=1000), 16),
+            max_query_cost: reader.value(
+                "limits.max_query_cost",
+                &["RAGBOARD_MAX_QUERY_COST"],
+                &Whole(1..=1_000_000_000),
+                50_000,
+            ),
+            max_aliases: reader.value("limits.max_aliases", &["RAGBOARD_MAX_ALIASES"], &Whole(0..=10_000), 100),
+            max_document_nodes: reader.value(
+                "limits.max_document_nodes",
+                &["RAGBOARD_MAX_DOCUMENT_NODES"],
+                &Whole(1..=1_000_000),
+                5000,
+            ),
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! What RAGBOARD is about: entities, ids, errors, pages and the ports that adapters implement.
+//!
+//! No I/O happens here, and no library of the layers above or of the adapters is named.
+
+pub mod board;
+pub mod error;
+pub mod fetch;
+pub mod id;
+pub mod import;
+pub mod link;
+pub mod node;
+pub mod page;
+pub mod ports;
+pub mod share;
+pub mod snapshot;
+pub mod user;
+mod words;
+
+pub use board::{
+    Board, BoardList, BoardOrder, BoardOrderKey, BoardRecord, BoardStats, BoardsOf, ListedBoard, Permission,
+};
+pub use error::{Code, Error, Result};
+pub use fetch::{Fetch, Fetched};
+pub use id::{AnyId, BoardId, LinkId, MediaId, NodeId, ShareId, UserId};
+pub use link::{LINK_ORDER, Link, LinkDirection, LinkKind, LinkList, LinkPageKey};
+pub use node::{
+    Chat, ChatResponseFormat, Folder, FolderSortOrder, MAX_FOLDER_DEPTH, Node, NodeFilter, NodeKey, NodeKind, NodeList,
+    NodeOrder, NodeOrderKey, NodePageKey, NodeScope, NodeText, NodeType, Placement, ProcessingStatus, Rect, Resource,
+    ResourceType,
+};
+pub use page::{Cursor, MAX_PAGE, Page, PageRequest, SortKey};
+pub use share::{Redemption, Share, TokenDigest};
+pub use snapshot::{Snapshot, Stamp, Stamps};
+pub use user::User;

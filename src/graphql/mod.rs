@@ -1,0 +1,66 @@
+//! The GraphQL schema: what clients see. One file per noun; resolvers decode ids, ask a loader or a service, and no more.
+//!
+//! [`Api::new`] builds the schema with nothing connected, so the SDL needs no database; [`Api::execute`] runs a request for a
+//! [`Session`]. Mutations and subscriptions will be roots of their own beside `query.rs`.
+
+mod board;
+mod chat;
+mod error;
+mod folder;
+mod limits;
+mod link;
+mod node;
+mod node_list;
+mod page;
+mod query;
+mod resource;
+mod scalar;
+mod scope;
+mod service;
+mod user;
+
+use std::sync::Arc;
+
+use async_graphql::{EmptyMutation, EmptySubscription, Request, Response, Schema};
+
+pub use error::refusal;
+pub use query::Query;
+pub use scope::Session;
+
+use crate::config::LimitsConfig;
+
+type ApiSchema = Schema<Query, EmptyMutation, EmptySubscription>;
+
+/// The API: its schema, and what documents may ask for.
+pub struct Api {
+    schema: ApiSchema,
+    limits: LimitsConfig,
+}
+
+impl Api {
+    /// Builds the API with nothing connected; `introspection` says whether clients may ask for the schema.
+    #[must_use]
+    pub fn new(limits: LimitsConfig, introspection: bool) -> Self {
+        let builder = Schema::build(Query, EmptyMutation, EmptySubscription).limit_depth(limits.max_depth as usize);
+        let schema = if introspection { builder.finish() } else { builder.disable_introspection().finish() };
+        Api { schema, limits }
+    }
+
+    /// Runs one request. Every error of the response has a code.
+    pub async fn execute(&self, session: Arc<Session>, request: Request) -> Response {
+        let request = match limits::admit(request, &self.limits) {
+            Ok(request) => request,
+            Err(error) => return refusal(&error),
+        };
+        // tokio would interrupt a level of the query after 128 steps, and cut in two what the loaders ask for together.
+        let execution = tokio::task::unconstrained(self.schema.execute(request.data(session)));
+        error::settle(execution.await)
+    }
+}
+
+/// The schema in its definition language: what `schema.graphql` holds.
+#[must_use]
+pub fn sdl() -> String {
+    let sdl = Schema::build(Query, EmptyMutation, EmptySubscription).finish().sdl();
+    format!("{}\n", sdl.trim_end())
+}

@@ -1,0 +1,59 @@
+//! Where in the graph an object stands: for whom the operation runs, and through which board it was reached.
+//!
+//! Objects carry their scope and pass it on; nothing is read from ambient state below the root fields. A node reached
+//! through a share link stays under that link however deep the query goes.
+
+use std::sync::Arc;
+
+use async_graphql::Context;
+
+use crate::{
+    access::{Granted, Viewer},
+    domain::{BoardId, BoardRecord, Error, Permission, Result},
+    loaders::{Loaders, OpenBoard},
+    service::Services,
+};
+
+/// One operation: who asks, and what answers.
+#[derive(Clone)]
+pub struct Session {
+    /// Who asks.
+    pub viewer: Viewer,
+    /// From where; only used to count guesses.
+    pub address: std::net::IpAddr,
+    /// The loaders of this operation.
+    pub loaders: Arc<Loaders>,
+    /// The services.
+    pub services: Arc<Services>,
+}
+
+impl Session {
+    pub(super) fn of(ctx: &Context<'_>) -> Result<Arc<Session>> {
+        ctx.data_opt::<Arc<Session>>().cloned().ok_or_else(|| Error::internal("an operation without a session"))
+    }
+
+    /// The board, if the viewer may see it.
+    pub(super) async fn board(self: &Arc<Self>, id: BoardId) -> Result<Option<Scope>> {
+        Ok(self.loaders.board(id).await?.and_then(|record| self.enter(&record)))
+    }
+
+    /// A board that was read, if the viewer may see it.
+    pub(super) fn enter(self: &Arc<Self>, record: &Arc<BoardRecord>) -> Option<Scope> {
+        let granted = Granted::check(&self.viewer, record, Permission::View)?;
+        let board = Arc::new(self.loaders.open(granted));
+        Some(Scope { session: Arc::clone(self), board })
+    }
+}
+
+/// An operation inside a board that the viewer may see.
+#[derive(Clone)]
+pub(super) struct Scope {
+    pub(super) session: Arc<Session>,
+    pub(super) board: Arc<OpenBoard>,
+}
+
+impl Scope {
+    pub(super) fn loaders(&self) -> &Loaders {
+        &self.session.loaders
+    }
+}

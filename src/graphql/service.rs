@@ -1,0 +1,64 @@
+//! The server as seen through the API: its version and its limits.
+
+use async_graphql::{Enum, SimpleObject};
+
+use crate::{config, domain::MAX_PAGE, service::ServiceInfo};
+
+/// The server that answers, and what it allows.
+#[derive(SimpleObject)]
+pub(super) struct Service {
+    /// Version of the program.
+    version: String,
+    /// What the server is for.
+    environment: Environment,
+    /// Whether it refuses writes at the moment.
+    read_only: bool,
+    /// What one request may ask for.
+    limits: ServiceLimits,
+}
+
+/// What one request may ask for.
+#[derive(SimpleObject)]
+pub(super) struct ServiceLimits {
+    /// Objects on one page of a list.
+    max_page_size: i32,
+    /// Levels of fields below each other.
+    max_depth: i32,
+    /// Cost of a document: one for each field, lists count the cost of an object times the page size.
+    max_cost: i64,
+    /// Bytes of a request body.
+    max_body_bytes: i64,
+    /// Seconds that answering may take.
+    max_seconds: f64,
+}
+
+/// What a server is for.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "config::Environment")]
+pub(super) enum Environment {
+    /// A developer's machine.
+    Development,
+    /// Tests by people and programs.
+    Qa,
+    /// As production, before it.
+    Preprod,
+    /// The real thing.
+    Production,
+}
+
+impl Service {
+    pub(super) fn of(info: &ServiceInfo) -> Self {
+        Service {
+            version: info.version.to_owned(),
+            environment: info.environment.into(),
+            read_only: info.is_read_only,
+            limits: ServiceLimits {
+                max_page_size: MAX_PAGE as i32,
+                max_depth: info.limits.max_depth as i32,
+                max_cost: info.limits.max_query_cost as i64,
+                max_body_bytes: info.limits.max_body_bytes as i64,
+                max_seconds: info.limits.request_timeout.as_secs_f64(),
+            },
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! GraphQL over HTTP: POST and GET, single and in batches, each within bounds.
+//!
+//! Follows the GraphQL-over-HTTP draft: `application/graphql-response+json` where the client accepts it, with 4xx for a
+//! document that cannot run; `application/json` with 200 otherwise. Answers depend on credentials and are `no-store`.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use async_graphql::{BatchRequest, BatchResponse, Request, Response, Variables};
+use axum::{
+    body::{Body, to_bytes},
+    extract::{ConnectInfo, Query, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response as HttpResponse},
+};
+use serde::Deserialize;
+
+use super::{Gateway, identity};
+use crate::{
+    domain::{Code, Error, Result},
+    graphql::{Session, refusal},
+    loaders::Loaders,
+};
+
+const GRAPHQL_JSON: &str = "application/graphql-response+json";
+/// Operations in one request body.
+const MAX_BATCH: usize = 10;
+
+/// What GET carries.
+#[derive(Deserialize)]
+pub(super) struct GetParameters {
+    query: Option<String>,
+    #[serde(rename = "operationName")]
+    operation_name: Option<String>,
+    variables: Option<String>,
+}
+
+pub(super) async fn get(
+    State(gateway): State<Arc<Gateway>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    Query(parameters): Query<GetParameters>,
+) -> HttpResponse {
+    let request = read_parameters(&gateway, parameters).map(BatchRequest::Single);
+    answer(&gateway, &headers, peer, request).await
+}
+
+fn read_parameters(gateway: &Gateway, parameters: GetParameters) -> Result<Request> {
+    let query = parameters.query.ok_or_else(|| invalid_document("Give the document in the parameter `query`"))?;
+    if query.len() > gateway.limits.max_body_bytes {
+        return Err(too_large(gateway));
+    }
+    let mut request = Request::new(query);
+    request.operation_name = parameters.operation_name;
+    if let Some(variables) = parameters.variables {
+        let variables = serde_json::from_str::<serde_json::Value>(&variables)
+            .map_err(|error| invalid_document(&format!("`variables` is not JSON: {error}")))?;
+        request = request.variables(Variables::from_json(variables));
+    }
+    Ok(request)
+}
+
+pub(super) async fn post(
+    State(gateway): State<Arc<Gateway>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Body,
+) -> HttpResponse {
+    let request = match tokio::time::timeout(gateway.limits.request_timeout, read_body(&gateway, &headers, body)).await
+    {
+        Ok(request) => request,
+        Err(_) => Err(Error::new(Code::Timeout, "The request did not arrive in time")),
+    };
+    answer(&gateway, &headers, peer, request).await
+}
+
+async fn read_body(gateway: &Gateway, headers: &HeaderMap, body: Body) -> Result<BatchRequest> {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    if !media_type.eq_ignore_ascii_case("application/json") {
+        return Err(invalid_document("Send Content-Type: application/json"));
+    }
+    let body = to_bytes(body, gateway.limits.max_body_bytes).await.map_err(|error| {
+        let limited = std::error::Error::source(&error).is_some_and(|cause| cause.to_string().contains("length limit"));
+        if limited { too_large(gateway) } else { invalid_document(&format!("The body cannot be read: {error}")) }
+    })?;
+    // serde_json refuses to nest deeper than 128.
+    let unreadable =
+        |error: serde_json::Error| invalid_document(&format!("The body is not a GraphQL request in JSON: {error}"));
+    if body.trim_ascii_start().first() != Some(&b'[') {
+        return serde_json::from_slice(&body).map(BatchRequest::Single).map_err(unreadable);
+    }
+    let requests: Vec<Request> = serde_json::from_slice(&body).map_err(unreadable)?;
+    if requests.is_empty() || requests.len() > MAX_BATCH {
+        return Err(invalid_document(&format!("A batch holds 1 to {MAX_BATCH} requests")));
+    }
+    Ok(BatchRequest::Batch(requests))
+}
+
+fn invalid_document(message: &str) -> Error {
+    Error::new(Code::InvalidDocument, message.to_owned())
+}
+
+fn too_large(gateway: &Gateway) -> Error {
+    Error::new(Code::CostExceeded, format!("The request is larger than {} bytes", gateway.limits.max_body_bytes))
+}
+
+async fn answer(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    peer: SocketAddr,
+    request: Result<BatchRequest>,
+) -> HttpResponse {
+    let address = identity::client_address(gateway, headers, peer);
+    let ready = async {
+        let request = request?;
+        Ok((request, identity::viewer(gateway, headers, address).await?))
+    };
+    let response = match ready.await {
+        Err(error) => return refused(headers, &error),
+        Ok((request, viewer)) => {
+            let past_cache = headers
+                .get(header::CACHE_CONTROL)
+                .and_then(|value| value.to_str().ok())
+                .is_some_and(|value| value.to_ascii_lowercase().contains("no-cache"));
+            let reads = if past_cache { &gateway.reads_past_cache } else { &gateway.reads };
+            let session = || {
+                Arc::new(Session {
+                    viewer: viewer.clone(),
+                    address,
+                    loaders: Arc::new(Loaders::new(Arc::clone(reads))),
+                    services: Arc::clone(&gateway.services),
+                })
+            };
+            match request {
+                BatchRequest::Single(request) => BatchResponse::Single(run(gateway, session(), request).await),
+                BatchRequest::Batch(requests) => {
+                    let mut responses = Vec::with_capacity(requests.len());
+                    for request in requests {
+                        responses.push(run(gateway, session(), request).await);
+                    }
+                    BatchResponse::Batch(responses)
+                }
+            }
+        }
+    };
+    // A document that could not run at all is the client's fault, and says so in the status where the client expects it.
+    let could_not_run = matches!(&response, BatchResponse::Single(one) if one.is_err() && one.data == async_graphql::Value::Null
+        && one.errors.iter().all(|error| error.path.is_empty()));
+    let status = if could_not_run && accepts_graphql_json(headers) { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    write(headers, status, &response)
+}
+
+async fn run(gateway: &Gateway, session: Arc<Session>, request: Request) -> Response {
+    match tokio::time::timeout(gateway.limits.request_timeout, gateway.api.execute(session, request)).await {
+        Ok(response) => response,
+        Err(_) => refusal(&Error::new(Code::Timeout, "Answering took longer than it may; ask for less")),
+    }
+}
+
+/// The answer to a request that was not run.
+fn refused(headers: &HeaderMap, error: &Error) -> HttpResponse {
+    let status = match error.code() {
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Code::CostExceeded => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::Timeout => StatusCode::REQUEST_TIMEOUT,
+        Code::Overloaded | Code::ReadOnly => StatusCode::SERVICE_UNAVAILABLE,
+        Code::InvalidArgument | Code::InvalidDocument => StatusCode::BAD_REQUEST,
+        Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    let mut response = write(headers, status, &BatchResponse::Single(refusal(error)));
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+fn accepts_graphql_json(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.contains(GRAPHQL_JSON))
+}
+
+fn write(headers: &HeaderMap, status: StatusCode, response: &BatchResponse) -> HttpResponse {
+    let content_type = if accepts_graphql_json(headers) {
+        "application/graphql-response+json; charset=utf-8"
+    } else {
+        "application/json"
+    };
+    match serde_json::to_vec(response) {
+        Ok(body) => (
+            status,
+            [
+                (header::CONTENT_TYPE, content_type),
+                (header::CACHE_CONTROL, "no-store"),
+                (header::VARY, "Accept, Authorization, X-Share-Token, X-Share-Password"),
+                (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            ],
+            body,
+        )
+            .into_response(),
+        Err(error) => {
+            tracing::error!(%error, "A response could not be written as JSON");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Batching: many resolvers ask for one thing each, the ports are asked once for all of them.
+//!
+//! One set of loaders serves one operation and is dropped with it, so nothing read here outlives its viewer. What is in
+//! memory (a [`BoardView`]) answers at once; only what is not goes through the `dataloader` crate. Every key is answered.
+//! Permission is not decided here: boards are handed out as they are, and what lies on a board is asked for by those who
+//! hold a right on it.
+
+mod batch;
+
+use std::{fmt::Debug, hash::Hash, sync::Arc};
+
+use batch::Batch;
+use dataloader::cached::Loader;
+
+use crate::{
+    access::Granted,
+    domain::{
+        BoardId, BoardList, BoardRecord, BoardStats, Error, Link, LinkId, LinkList, LinkPageKey, ListedBoard, Node,
+        NodeId, NodeKey, NodeList, NodePageKey, NodeText, Page, PageRequest, Result, User, UserId,
+        ports::{BoardView, Reads},
+    },
+};
+
+/// Resolvers of one level have all asked after so many rounds of the scheduler; measured with nested lists of 20 × 20.
+const YIELDS: usize = 10;
+/// Keys per batch; above the largest page times the largest page, so that a level is never cut in two.
+const MAX_BATCH: usize = 20_000;
+
+type Loading<K, V> = Loader<K, Result<V>, Batch<K, V>>;
+
+fn loader<K, V>(reads: &Arc<dyn Reads>, read: batch::Read<K, V>) -> Loading<K, V>
+where
+    K: Eq + Hash + Clone + Debug + Send + Sync + 'static,
+    V: Clone + Send + 'static,
+{
+    Loader::new(Batch::new(Arc::clone(reads), read)).with_yield_count(YIELDS).with_max_batch_size(MAX_BATCH)
+}
+
+async fn load<K, V>(loader: &Loading<K, V>, key: K) -> Result<V>
+where
+    K: Eq + Hash + Clone + Debug + Send + Sync + 'static,
+    V: Clone + Send + 'static,
+{
+    loader.try_load(key).await.map_err(Error::internal)?
+}
+
+/// A board that may be seen, with its graph if that is in memory. All that one operation shows of the board comes
+/// through one of these, so it is of one version when it comes from memory.
+#[derive(Clone)]
+pub struct OpenBoard {
+    granted: Granted<Arc<BoardRecord>>,
+    view: Option<Arc<dyn BoardView>>,
+}
+
+impl OpenBoard {
+    /// The right.
+    #[must_use]
+    pub fn granted(&self) -> &Granted<Arc<BoardRecord>> {
+        &self.granted
+    }
+
+    /// The board.
+    #[must_use]
+    pub fn record(&self) -> &Arc<BoardRecord> {
+        self.granted.subject()
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> BoardId {
+        self.granted.board_id()
+    }
+}
+
+/// The loaders of one operation.
+pub struct Loaders {
+    reads: Arc<dyn Reads>,
+    boards: Loading<BoardId, Option<Arc<BoardRecord>>>,
+    stats: Loading<BoardId, BoardStats>,
+    users: Loading<UserId, Option<Arc<User>>>,
+    node_places: Loading<NodeId, Option<BoardId>>,
+    nodes: Loading<NodeKey, Option<Arc<Node>>>,
+    node_pages: Loading<NodePageKey, Page<Arc<Node>>>,
+    node_counts: Loading<NodeList, i64>,
+    ancestors: Loading<NodeKey, Vec<Arc<Node>>>,
+    texts: Loading<(NodeKey, i64), Arc<NodeText>>,
+    link_places: Loading<LinkId, Option<BoardId>>,
+    links: Loading<(BoardId, LinkId), Option<Arc<Link>>>,
+    link_pages: Loading<LinkPageKey, Page<Arc<Link>>>,
+    link_counts: Loading<LinkList, i64>,
+}
+
+impl Loaders {
+    /// A fresh set over `reads`.
+    #[must_use]
+    pub fn new(reads: Arc<dyn Reads>) -> Self {
+        Loaders {
+            boards: loader(&reads, |reads, keys| Box::pin(async move { reads.boards(&keys).await })),
+            stats: loader(&reads, |reads, keys| Box::pin(async move { reads.board_stats(&keys).await })),
+            users: loader(&reads, |reads, keys| Box::pin(async move { reads.users(&keys).await })),
+            node_places: loader(&reads, |reads, keys| Box::pin(async move { reads.locate_nodes(&keys).await })),
+            nodes: loader(&reads, |reads, keys| Box::pin(async move { reads.nodes(&keys).await })),
+            node_pages: loader(&reads, |reads, keys| Box::pin(async move { reads.node_pages(&keys).await })),
+            node_counts: loader(&reads, |reads, keys| Box::pin(async move { reads.node_counts(&keys).await })),
+            ancestors: loader(&reads, |reads, keys| Box::pin(async move { reads.ancestors(&keys).await })),
+            texts: loader(&reads, |reads, keys| Box::pin(async move { reads.node_texts(&keys).await })),
+            link_places: loader(&reads, |reads, keys| Box::pin(async move { reads.locate_links(&keys).await })),
+            links: loader(&reads, |reads, keys| Box::pin(async move { reads.links(&keys).await })),
+            link_pages: loader(&reads, |reads, keys| Box::pin(async move { reads.link_pages(&keys).await })),
+            link_counts: loader(&reads, |reads, keys| Box::pin(async move { reads.link_counts(&keys).await })),
+            reads,
+        }
+    }
+
+    /// A living board, not yet granted to anybody.
+    ///
+    /// # Errors
+    /// Those of the port, as for every function here.
+    pub async fn board(&self, id: BoardId) -> Result<Option<Arc<BoardRecord>>> {
+        load(&self.boards, id).await
+    }
+
+    /// A page of a list of boards. Lists of boards start from accounts and are few; they are not batched.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn board_page(&self, list: &BoardList, page: &PageRequest) -> Result<Page<ListedBoard>> {
+        self.reads.board_page(list, page).await
+    }
+
+    /// How many boards a list has.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn board_count(&self, list: &BoardList) -> Result<i64> {
+        self.reads.board_count(list).await
+    }
+
+    /// Opens a board that was granted.
+    #[must_use]
+    pub fn open(&self, granted: Granted<Arc<BoardRecord>>) -> OpenBoard {
+        let view = self.reads.view(granted.subject());
+        OpenBoard { granted, view }
+    }
+
+    /// An account.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn user(&self, id: UserId) -> Result<Option<Arc<User>>> {
+        load(&self.users, id).await
+    }
+
+    /// Counts of a board.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn stats(&self, board: &OpenBoard) -> Result<BoardStats> {
+        match &board.view {
+            Some(view) => Ok(view.stats()),
+            None => load(&self.stats, board.id()).await,
+        }
+    }
+
+    /// On which board a node lies.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn locate_node(&self, id: NodeId) -> Result<Option<BoardId>> {
+        load(&self.node_places, id).await
+    }
+
+    /// On which board a link lies.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn locate_link(&self, id: LinkId) -> Result<Option<BoardId>> {
+        load(&self.link_places, id).await
+    }
+
+    /// A living node of the board.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn node(&self, board: &OpenBoard, node_id: NodeId) -> Result<Option<Arc<Node>>> {
+        match &board.view {
+            Some(view) => Ok(view.node(node_id)),
+            None => load(&self.nodes, NodeKey { board_id: board.id(), node_id }).await,
+        }
+    }
+
+    /// A page of a list of nodes of the board.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn node_page(&self, board: &OpenBoard, key: NodePageKey) -> Result<Page<Arc<Node>>> {
+        match &board.view {
+            Some(view) => Ok(view.node_page(&key)),
+            None => load(&self.node_pages, key).await,
+        }
+    }
+
+    /// How many nodes a list of the board has.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn node_count(&self, board: &OpenBoard, list: NodeList) -> Result<i64> {
+        match &board.view {
+            Some(view) => Ok(view.node_count(&list)),
+            None => load(&self.node_counts, list).await,
+        }
+    }
+
+    /// Folders around a node, outermost first.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn ancestors(&self, board: &OpenBoard, node_id: NodeId) -> Result<Vec<Arc<Node>>> {
+        match &board.view {
+            Some(view) => Ok(view.ancestors(node_id)),
+            None => load(&self.ancestors, NodeKey { board_id: board.id(), node_id }).await,
+        }
+    }
+
+    /// Long texts of a node; boards in memory do not hold them.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn node_text(&self, node: &Node) -> Result<Arc<NodeText>> {
+        load(&self.texts, (NodeKey { board_id: node.board_id, node_id: node.id }, node.version)).await
+    }
+
+    /// A visible link of the board.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn link(&self, board: &OpenBoard, id: LinkId) -> Result<Option<Arc<Link>>> {
+        match &board.view {
+            Some(view) => Ok(view.link(id)),
+            None => load(&self.links, (board.id(), id)).await,
+        }
+    }
+
+    /// A page of a list of links of the board.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn link_page(&self, board: &OpenBoard, key: LinkPageKey) -> Result<Page<Arc<Link>>> {
+        match &board.view {
+            Some(view) => Ok(view.link_page(&key)),
+            None => load(&self.link_pages, key).await,
+        }
+    }
+
+    /// How many links a list of the board has.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn link_count(&self, board: &OpenBoard, list: LinkList) -> Result<i64> {
+        match &board.view {
+            Some(view) => Ok(view.link_count(&list)),
+            None => load(&self.link_counts, list).await,
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The command line and what only operators need: serving, migrating, importing, the program's own PostgreSQL.
+
+pub mod artifacts;
+mod cli;
+mod database;
+mod demo;
+pub mod failure;
+mod healthcheck;
+pub mod import;
+mod import_command;
+pub mod local_pg;
+mod migrate;
+mod serve;
+mod token;
+
+pub use cli::main;
+pub use failure::Failure;

@@ -1,0 +1,208 @@
+//! `ragboard serve`: from nothing to a server that answers, and back.
+//!
+//! The order of starting: database (an own one if none is named), migrations, partitions, demo content, listening, and
+//! then one screen that says where everything is. Stopping finishes the requests that run.
+
+use std::{
+    io::{Write, stderr},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use axum::Router;
+use secrecy::ExposeSecret;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+use super::{
+    Failure,
+    artifacts::{self, Artifact},
+    cli::ServeArgs,
+    database::Database,
+    demo, token,
+};
+use crate::{
+    app::App,
+    config::Config,
+    http::{Asset, GraphiqlPage},
+    store::{
+        Store,
+        migrations::{self, Direction},
+    },
+};
+
+/// How often missing month partitions are looked for.
+const PARTITIONS_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// How long running requests may take to finish when the server stops.
+const DRAIN: Duration = Duration::from_secs(30);
+
+pub(super) async fn serve(config: &Config, args: &ServeArgs) -> Result<(), Failure> {
+    // The address is taken first: a port that is in use should not cost a start of PostgreSQL.
+    let listener = listen(config.http.address).await?;
+    let metrics_listener = match config.http.metrics_address {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
+    let graphiql = if config.http.graphiql { Some(graphiql(config).await) } else { None };
+    let database = Database::start(config).await?;
+    let served = serve_on(config, args, &database, listener, metrics_listener, graphiql).await;
+    let released = database.release().await;
+    served.and(released)
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Failure::new(format!("Cannot listen on {address}: {error}"))
+            .hint("Choose another address with --listen or RAGBOARD_LISTEN.")
+    })
+}
+
+async fn serve_on(
+    config: &Config,
+    args: &ServeArgs,
+    database: &Database,
+    listener: TcpListener,
+    metrics_listener: Option<TcpListener>,
+    graphiql: Option<(GraphiqlPage, Option<Failure>)>,
+) -> Result<(), Failure> {
+    if !database.is_own() && config.database.migrate {
+        migrations::run(&database.url, Direction::Up).await?;
+    }
+    let jwt_secret = token::jwt_secret(config)?;
+    let app = App::connect(config, &database.url, jwt_secret.as_ref()).await?;
+    app.store.create_month_partitions().await?;
+    warn_of_few_connections(config, &app.store).await;
+    let with_demo = database.is_own() && !args.no_demo && !config.environment.is_guarded();
+    let demo = if with_demo { Some(demo::ensure(&app).await?) } else { None };
+
+    let address = listener.local_addr().map_err(Failure::while_doing("find the port"))?;
+    let (page, without_npm) = match graphiql {
+        Some((page, failure)) => (Some(page), failure),
+        None => (None, None),
+    };
+    let has_page = page.is_some();
+    let router = app.router(config, page);
+    let (stop, stopping) = watch::channel(());
+    let mut servers = vec![tokio::spawn(run(listener, router, stopping.clone()))];
+    if let Some(listener) = metrics_listener {
+        servers.push(tokio::spawn(run(listener, app.metrics_router(), stopping.clone())));
+    }
+    drop(stopping);
+    let partitions = tokio::spawn(keep_partitions(app.store.clone()));
+    announce(address, database, has_page, without_npm.as_ref(), demo.as_ref())?;
+
+    let ended = tokio::select! {
+        signal = wait_for_signal() => signal.map(|name| tracing::info!("Stopping on {name}; running requests are finished")),
+        ended = first(&mut servers) => ended,
+    };
+    drop(stop);
+    partitions.abort();
+    let drained = async {
+        for server in servers {
+            // A server that ended by itself was reported above.
+            let _ = server.await;
+        }
+    };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
+        tracing::warn!("Requests still ran after {} s and were cut off", DRAIN.as_secs());
+    }
+    ended
+}
+
+async fn run(listener: TcpListener, router: Router, mut stopping: watch::Receiver<()>) -> std::io::Result<()> {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service)
+        // The sender is dropped when the server is to stop.
+        .with_graceful_shutdown(async move { while stopping.changed().await.is_ok() {} })
+        .await
+}
+
+async fn first(servers: &mut Vec<tokio::task::JoinHandle<std::io::Result<()>>>) -> Result<(), Failure> {
+    let (ended, _, rest) = futures_util::future::select_all(std::mem::take(servers)).await;
+    *servers = rest;
+    match ended {
+        Ok(Ok(())) => Err(Failure::new("The server ended by itself")),
+        Ok(Err(error)) => Err(Failure::new(format!("The server ended: {error}"))),
+        Err(error) => Err(Failure::new(format!("The server ended: {error}"))),
+    }
+}
+
+async fn wait_for_signal() -> Result<&'static str, Failure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::while_doing("wait for SIGTERM"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::while_doing("wait for Ctrl-C"))?;
+    tokio::select! {
+        _ = terminate.recv() => Ok("SIGTERM"),
+        _ = interrupt.recv() => Ok("Ctrl-C"),
+    }
+}
+
+async fn keep_partitions(store: Store) {
+    let mut ticks = tokio::time::interval(PARTITIONS_EVERY);
+    loop {
+        ticks.tick().await;
+        match store.create_month_partitions().await {
+            Ok(0) => {}
+            Ok(made) => tracing::info!(made, "Made {made} month partitions"),
+            Err(error) => tracing::error!(cause = ?error.cause(), "Could not make month partitions: {error}"),
+        }
+    }
+}
+
+async fn warn_of_few_connections(config: &Config, store: &Store) {
+    let wanted = config.database.pool_size.saturating_add(config.database.max_overflow);
+    match store.max_connections().await {
+        Ok(allowed) if i64::from(wanted) > allowed => tracing::warn!(
+            wanted,
+            allowed,
+            "DATABASE_POOL_SIZE and DATABASE_MAX_OVERFLOW add up to {wanted} connections, the database allows {allowed}"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(cause = ?error.cause(), "Could not ask for max_connections: {error}"),
+    }
+}
+
+/// The page, and why its files come from the CDN if they do.
+async fn graphiql(config: &Config) -> (GraphiqlPage, Option<Failure>) {
+    let (folder, failure) = match artifacts::ensure(Artifact::Graphiql, &config.local.cache_dir).await {
+        Ok(folder) => (Some(folder), None),
+        Err(failure) => (None, Some(failure)),
+    };
+    let assets = artifacts::graphiql_files()
+        .iter()
+        .map(|file| Asset { name: file.name, integrity: file.integrity, cdn_url: file.cdn_url() })
+        .collect();
+    (GraphiqlPage { assets, folder }, failure)
+}
+
+/// One screen: where things are, and what to try. It is no result, so it goes to stderr.
+fn announce(
+    address: SocketAddr,
+    database: &Database,
+    has_page: bool,
+    without_npm: Option<&Failure>,
+    demo: Option<&demo::Demo>,
+) -> Result<(), Failure> {
+    let mut text =
+        format!("\nRAGBOARD is ready.\n\n  data      {}\n  API       http://{address}/graphql\n", database.described);
+    if has_page {
+        text += &format!("  GraphiQL  http://{address}/graphiql\n");
+    }
+    if let Some(failure) = without_npm {
+        text += &format!("            (its files come from unpkg.com, because: {failure})\n");
+    }
+    if let Some(demo) = demo {
+        text += &format!(
+            "\n  token of {}, for the header `Authorization: Bearer …`:\n\n{}\n\n  with it in GraphiQL already: \
+             http://{address}/graphiql#token=<token>\n  try:\n\n\
+             {{ boards(first: 5) {{ nodes {{ name stats {{ nodeCount linkCount }} \
+             roots(first: 10) {{ nodes {{ ... on FolderNode {{ name childCount }} ... on ResourceNode {{ title }} }} }} }} }} }}\n",
+            demo.email,
+            demo.token.expose_secret()
+        );
+    }
+    text += "\n  Ctrl-C stops.\n\n";
+    stderr().write_all(text.as_bytes()).map_err(Failure::while_doing("write to the terminal"))
+}

@@ -1,0 +1,109 @@
+//! Opening a board by its share link: token, password, expiry and number of uses, all checked, wherever the token comes
+//! from (an argument or a header).
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use chrono::Utc;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{Services, attempts::Attempts};
+use crate::{
+    access::{HeldShare, SecretHasher, Viewer, token_digest},
+    domain::{Error, Result, Share, ShareId, TokenDigest},
+};
+
+/// Longer tokens are not ours.
+const MAX_TOKEN_BYTES: usize = 200;
+/// Wrong passwords per link and address.
+const PASSWORD_ATTEMPTS: u32 = 10;
+const PASSWORD_WINDOW: Duration = Duration::from_secs(15 * 60);
+/// A password that was right is not hashed again for each request of this time.
+const REMEMBER_FOR: Duration = Duration::from_secs(10 * 60);
+const MAX_REMEMBERED: usize = 10_000;
+
+/// A link, and the digest of its hash with the password that was right for it.
+type Verified = (ShareId, TokenDigest);
+
+pub(super) struct ShareGate {
+    hasher: SecretHasher,
+    guesses: Attempts<(ShareId, IpAddr)>,
+    verified: Mutex<HashMap<Verified, Instant>>,
+}
+
+impl ShareGate {
+    pub(super) fn new(hasher: SecretHasher) -> Self {
+        ShareGate { hasher, guesses: Attempts::new(PASSWORD_ATTEMPTS, PASSWORD_WINDOW), verified: Mutex::default() }
+    }
+
+    async fn check_password(
+        &self,
+        share: &Share,
+        hash: &str,
+        password: Option<&SecretString>,
+        address: IpAddr,
+    ) -> Result<()> {
+        let password = password.ok_or_else(|| Error::unauthenticated("This link needs its password"))?;
+        let key = (share.id, token_digest(&format!("{hash} {}", password.expose_secret())));
+        let now = Instant::now();
+        let remembered = self.verified.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
+        if remembered.is_some_and(|since| now.duration_since(since) < REMEMBER_FOR) {
+            return Ok(());
+        }
+        self.guesses.count((share.id, address))?;
+        if !self.hasher.verify(password, hash).await? {
+            return Err(Error::unauthenticated("Wrong password for this link"));
+        }
+        self.guesses.forgive(&(share.id, address));
+        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        if verified.len() >= MAX_REMEMBERED {
+            verified.retain(|_, since| now.duration_since(*since) < REMEMBER_FOR);
+        }
+        if verified.len() < MAX_REMEMBERED {
+            verified.insert(key, now);
+        }
+        Ok(())
+    }
+}
+
+impl Services {
+    /// Redeems a link for whoever asks. `None` when there is no such link, or it is revoked, expired or used up by others:
+    /// these cannot be told apart from outside.
+    ///
+    /// # Errors
+    /// `Unauthenticated` when the password is missing or wrong, `RateLimited` after ten wrong ones from one address.
+    pub async fn hold_share(
+        &self,
+        viewer: &Viewer,
+        token: &SecretString,
+        password: Option<&SecretString>,
+        address: IpAddr,
+    ) -> Result<Option<HeldShare>> {
+        if token.expose_secret().len() > MAX_TOKEN_BYTES {
+            return Ok(None);
+        }
+        let Some(share) = self.reads.share_by_token(&token_digest(token.expose_secret())).await? else {
+            return Ok(None);
+        };
+        if !share.is_alive(Utc::now()) {
+            return Ok(None);
+        }
+        if let Some(hash) = &share.password_hash {
+            self.shares.check_password(&share, hash, password, address).await?;
+        }
+        let redemption = self.reads.redeem_share(share.id, &principal(viewer, address)).await?;
+        Ok(HeldShare::after(Arc::clone(&share), redemption))
+    }
+}
+
+/// Who takes a use of a link: an account, or everybody at one address.
+fn principal(viewer: &Viewer, address: IpAddr) -> TokenDigest {
+    match viewer.user() {
+        Some(user) => token_digest(&user.id.to_string()),
+        None => token_digest(&format!("address:{address}")),
+    }
+}

@@ -1,0 +1,35 @@
+//! From a bearer token to a viewer: the token is checked, and so is the state of the account, on every use.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use uuid::Uuid;
+
+use super::Services;
+use crate::{
+    access::Viewer,
+    domain::{Error, Result, UserId},
+};
+
+impl Services {
+    /// The viewer behind a bearer token.
+    ///
+    /// # Errors
+    /// `Unauthenticated` when the token is not valid, or its account does not exist or is deactivated.
+    pub async fn viewer_of_token(&self, token: &SecretString) -> Result<Viewer> {
+        let claims = self.tokens.verify(token.expose_secret()).await?;
+        let gone = || Error::unauthenticated("The account of this token cannot be used");
+        let id = claims.subject.parse::<UserId>().or_else(|_| Uuid::parse_str(&claims.subject).map(UserId));
+        let id = id.map_err(|_| Error::unauthenticated("The token does not name an account"))?;
+        let user = self.reads.users(&[id]).await?.into_iter().next().flatten().ok_or_else(gone)?;
+        Viewer::account(user).ok_or_else(gone)
+    }
+
+    /// A token for an account, for development and for the demo.
+    ///
+    /// # Errors
+    /// When the server has no secret to sign with.
+    pub fn issue_token(&self, user: UserId, lifetime: Duration) -> Result<SecretString> {
+        self.tokens.issue(&user.to_string(), lifetime)
+    }
+}

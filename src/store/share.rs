@@ -1,0 +1,84 @@
+//! Share links in PostgreSQL; uses are counted exactly, however many redeem at the same moment.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use uuid::Uuid;
+
+use super::{Store, board::permission_from, statement::Statement};
+use crate::domain::{BoardId, Redemption, Result, Share, ShareId, Stamp, TokenDigest, ports::Shares};
+
+type ShareSql = (
+    SqlUuid,
+    SqlUuid,
+    Text,
+    Nullable<Text>,
+    Nullable<Integer>,
+    Integer,
+    Nullable<Timestamptz>,
+    Nullable<Timestamptz>,
+    BigInt,
+);
+type ShareRow =
+    (Uuid, Uuid, String, Option<String>, Option<i32>, i32, Option<DateTime<Utc>>, Option<DateTime<Utc>>, Stamp);
+
+#[async_trait]
+impl Shares for Store {
+    async fn share_by_token(&self, token: &TokenDigest) -> Result<Option<Arc<Share>>> {
+        let digest = token.to_vec();
+        let rows: Vec<ShareRow> = self
+            .fetch(|| {
+                Statement::<ShareSql>::new("shares.by_token")
+                    .sql(
+                        "SELECT s.id, s.board_id, s.permission::text, s.password_hash, s.max_uses, s.use_count, \
+                         s.expires_at, s.revoked_at, s.xmin::text::bigint FROM board_shares s WHERE s.token_digest = ",
+                    )
+                    .bind::<Binary, _>(digest.clone())
+            })
+            .await?;
+        let Some(row) = rows.into_iter().next() else { return Ok(None) };
+        let (id, board_id, permission, password_hash, max_uses, use_count, expires_at, revoked_at, stamp) = row;
+        Ok(Some(Arc::new(Share {
+            id: ShareId(id),
+            board_id: BoardId(board_id),
+            permission: permission_from(&permission)?,
+            password_hash,
+            max_uses,
+            use_count,
+            expires_at,
+            revoked_at,
+            stamp,
+        })))
+    }
+
+    async fn redeem_share(&self, share: ShareId, principal: &TokenDigest) -> Result<Redemption> {
+        let principal = principal.to_vec();
+        // The share's row is locked first, so that of two who want the last use one waits and then sees it taken. The
+        // statement may be repeated: a principal that is counted already is granted without being counted again.
+        let rows: Vec<bool> = self
+            .fetch(|| {
+                Statement::<Bool>::new("shares.redeem")
+                    .sql("WITH share AS (SELECT id, max_uses, use_count FROM board_shares WHERE id = ")
+                    .bind::<SqlUuid, _>(share.0)
+                    .sql(
+                        " FOR UPDATE), known AS (SELECT 1 FROM board_share_uses u, share WHERE u.share_id = share.id \
+                          AND u.principal_digest = ",
+                    )
+                    .bind::<Binary, _>(principal.clone())
+                    .sql("), added AS (INSERT INTO board_share_uses (share_id, principal_digest) SELECT share.id, ")
+                    .bind::<Binary, _>(principal.clone())
+                    .sql(
+                        " FROM share WHERE NOT EXISTS (SELECT 1 FROM known) \
+                          AND (share.max_uses IS NULL OR share.use_count < share.max_uses) \
+                          ON CONFLICT DO NOTHING RETURNING share_id), \
+                         counted AS (UPDATE board_shares s SET use_count = s.use_count + 1, \
+                          last_accessed_at = clock_timestamp() FROM added WHERE s.id = added.share_id RETURNING 1) \
+                         SELECT EXISTS (SELECT 1 FROM known) OR EXISTS (SELECT 1 FROM counted)",
+                    )
+            })
+            .await?;
+        Ok(if rows == [true] { Redemption::Granted } else { Redemption::UsedUp })
+    }
+}

@@ -1,0 +1,127 @@
+//! What the cache reads: whole boards in one transaction, and stamps.
+
+use std::{collections::HashMap, sync::Arc};
+
+use async_trait::async_trait;
+use diesel::sql_types::{Array, BigInt, Text, Uuid as SqlUuid};
+use uuid::Uuid;
+
+use super::{
+    Store,
+    board::{
+        BOARD_STAMP, RecordRow, RecordSql, STATS_COLUMNS, StatsRow, StatsSql, record_from, record_statement, stats_from,
+    },
+    error::Aborted,
+    link::{LINK_COLUMNS, LIVING_ENDS, LinkRow, LinkSql, link_from},
+    node::{NODE_COLUMNS, NODE_JOINS, NodeRow, NodeSql, node_from},
+    statement::Statement,
+};
+use crate::domain::{
+    BoardId, BoardRecord, Error, Result, ShareId, Snapshot, Stamp, Stamps, UserId,
+    ports::{BoardView, CacheSource, Views},
+};
+
+#[async_trait]
+impl CacheSource for Store {
+    async fn snapshot(&self, board: BoardId, max_nodes: usize) -> Result<Option<Snapshot>> {
+        let mut connection = self.connection().await?;
+        let rows = connection
+            .build_transaction()
+            .repeatable_read()
+            .read_only()
+            .run(async |transaction| {
+                let (record, stats): (Vec<RecordRow>, Vec<StatsRow>) = (
+                    self.run(transaction, of_board(record_statement("snapshot.board"), board)).await?,
+                    self.run(transaction, stats_of(board)).await?,
+                );
+                let size = stats.first().map_or(0, |(nodes, ..)| *nodes);
+                if record.is_empty() || usize::try_from(size).is_ok_and(|size| size > max_nodes) {
+                    return Ok::<_, Aborted>(None);
+                }
+                let nodes: Vec<NodeRow> = self.run(transaction, nodes_of(board)).await?;
+                let links: Vec<LinkRow> = self.run(transaction, links_of(board)).await?;
+                Ok(Some((record, stats, nodes, links)))
+            })
+            .await?;
+        let Some((record, stats, nodes, links)) = rows else { return Ok(None) };
+        let Some(record) = record.into_iter().next() else { return Ok(None) };
+        Ok(Some(Snapshot {
+            record: Arc::new(record_from(record)?.0),
+            stats: stats.into_iter().next().map(stats_from).unwrap_or_default(),
+            nodes: nodes.into_iter().map(|row| node_from(row).map(Arc::new)).collect::<Result<_>>()?,
+            links: links.into_iter().map(|row| link_from(row).map(Arc::new)).collect::<Result<_>>()?,
+        }))
+    }
+
+    async fn stamps(&self, boards: &[BoardId], users: &[UserId], shares: &[ShareId]) -> Result<Stamps> {
+        let boards: Vec<Uuid> = boards.iter().map(|id| id.0).collect();
+        let users: Vec<Uuid> = users.iter().map(|id| id.0).collect();
+        let shares: Vec<Uuid> = shares.iter().map(|id| id.0).collect();
+        let rows: Vec<(String, Uuid, Stamp)> = self
+            .fetch(|| {
+                Statement::<(Text, SqlUuid, BigInt)>::new("stamps")
+                    .sql("SELECT 'board', b.id, ")
+                    .sql(BOARD_STAMP)
+                    .sql(" FROM boards b JOIN users u ON u.id = b.user_id WHERE b.deleted_at IS NULL AND b.id = ANY(")
+                    .bind::<Array<SqlUuid>, _>(boards.clone())
+                    .sql(") UNION ALL SELECT 'user', u.id, u.xmin::text::bigint FROM users u WHERE u.id = ANY(")
+                    .bind::<Array<SqlUuid>, _>(users.clone())
+                    .sql(") UNION ALL SELECT 'share', s.id, s.xmin::text::bigint FROM board_shares s WHERE s.id = ANY(")
+                    .bind::<Array<SqlUuid>, _>(shares.clone())
+                    .sql(")")
+            })
+            .await?;
+        let mut stamps =
+            Stamps { boards: HashMap::with_capacity(boards.len()), users: HashMap::new(), shares: HashMap::new() };
+        for (kind, id, stamp) in rows {
+            match kind.as_str() {
+                "board" => drop(stamps.boards.insert(BoardId(id), stamp)),
+                "user" => drop(stamps.users.insert(UserId(id), stamp)),
+                "share" => drop(stamps.shares.insert(ShareId(id), stamp)),
+                other => return Err(Error::internal(format!("stamps: {other}"))),
+            }
+        }
+        Ok(stamps)
+    }
+}
+
+impl Views for Store {
+    /// PostgreSQL keeps no board in the memory of this process.
+    fn view(&self, _: &BoardRecord) -> Option<Arc<dyn BoardView>> {
+        None
+    }
+}
+
+fn of_board(statement: Statement<RecordSql>, board: BoardId) -> Statement<RecordSql> {
+    statement
+        .sql(" FROM boards b JOIN users u ON u.id = b.user_id WHERE b.deleted_at IS NULL AND b.id = ")
+        .bind::<SqlUuid, _>(board.0)
+}
+
+fn stats_of(board: BoardId) -> Statement<StatsSql> {
+    Statement::new("snapshot.stats")
+        .sql("SELECT ")
+        .sql(STATS_COLUMNS)
+        .sql(" FROM board_stats s WHERE s.board_id = ")
+        .bind::<SqlUuid, _>(board.0)
+}
+
+fn nodes_of(board: BoardId) -> Statement<NodeSql> {
+    Statement::new("snapshot.nodes")
+        .sql("SELECT ")
+        .sql(NODE_COLUMNS)
+        .sql(" FROM nodes n ")
+        .sql(NODE_JOINS)
+        .sql(" WHERE n.deleted_at IS NULL AND n.board_id = ")
+        .bind::<SqlUuid, _>(board.0)
+}
+
+fn links_of(board: BoardId) -> Statement<LinkSql> {
+    Statement::new("snapshot.links")
+        .sql("SELECT ")
+        .sql(LINK_COLUMNS)
+        .sql(" FROM connections l WHERE ")
+        .sql(LIVING_ENDS)
+        .sql(" AND l.board_id = ")
+        .bind::<SqlUuid, _>(board.0)
+}

@@ -1,0 +1,215 @@
+//! Connections to PostgreSQL, with TLS as the `sslmode` of the URL wants it.
+//!
+//! `disable`, `prefer` and `require` mean what they mean in libpq: the last two encrypt and do not ask who is at the other
+//! end, `require` with `sslrootcert` does. `verify-ca` checks where the certificate comes from, `verify-full` also whose it
+//! is. Unix sockets have no TLS. Pool and LISTEN connections are made here alike; what happens on them is not our concern.
+
+use std::{error::Error as _, path::Path, str::FromStr, sync::Arc, time::Duration};
+
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::{
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_cert_signed_by_trust_anchor,
+    },
+    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    server::ParsedCertificate,
+};
+use secrecy::{ExposeSecret, SecretString};
+use tokio_postgres::{
+    Client, Config, Socket,
+    config::{Host, SslMode as DriverSslMode},
+    tls::MakeTlsConnect,
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::{
+    config::{DatabaseUrl, SslMode},
+    domain::{Code, Error, Result},
+};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_RETRIES: u32 = 3;
+
+/// The half of a connection that must be polled for the other one, the client, to make progress.
+pub type Connection = tokio_postgres::Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
+
+/// Makes connections to one URL. Cheap to clone; certificates are read once, here.
+#[derive(Clone)]
+pub struct Connector {
+    driver: Config,
+    tls: MakeRustlsConnect,
+    timeout: Duration,
+}
+
+impl Connector {
+    /// Prepares connections that show up as `application_name`, each with the statement timeout, if one is given.
+    ///
+    /// # Errors
+    /// `Internal`, with the cause for the operator, if the URL cannot be used or a certificate file not be read.
+    pub fn new(url: &SecretString, application_name: &str, statement_timeout: Option<Duration>) -> Result<Self> {
+        let url = DatabaseUrl::parse(url.expose_secret()).map_err(Error::internal)?;
+        let mut driver = Config::from_str(url.connection.expose_secret()).map_err(Error::internal)?;
+        let local =
+            !driver.get_hosts().iter().any(|host| matches!(host, Host::Tcp(_))) && driver.get_hostaddrs().is_empty();
+        driver.ssl_mode(match url.ssl_mode {
+            _ if local => DriverSslMode::Disable,
+            SslMode::Disable => DriverSslMode::Disable,
+            SslMode::Prefer => DriverSslMode::Prefer,
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => DriverSslMode::Require,
+        });
+        driver.application_name(application_name);
+        if let Some(timeout) = statement_timeout {
+            let before = driver.get_options().unwrap_or_default();
+            driver.options(format!("{before} -c statement_timeout={}", timeout.as_millis()).trim_start().to_owned());
+        }
+        let each = driver.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
+        driver.connect_timeout(each);
+        let untouched = driver.get_keepalives_idle() == Config::new().get_keepalives_idle();
+        if untouched && driver.get_keepalives_interval().is_none() && driver.get_keepalives_retries().is_none() {
+            driver.keepalives_idle(KEEPALIVE_IDLE).keepalives_interval(KEEPALIVE_INTERVAL);
+            driver.keepalives_retries(KEEPALIVE_RETRIES);
+        }
+        // Keepalives do not notice a peer that is gone while our own data waits for its acknowledgement.
+        if driver.get_tcp_user_timeout().is_none() {
+            driver.tcp_user_timeout(KEEPALIVE_IDLE);
+        }
+        // The driver's timeout ends with the TCP connection; a server that then stays silent is ours to give up on.
+        let hosts = driver.get_hosts().len().max(driver.get_hostaddrs().len()).max(1);
+        let timeout = each.saturating_mul(u32::try_from(hosts).unwrap_or(u32::MAX).saturating_add(1));
+        let tls = MakeRustlsConnect::new(client_config(&url)?);
+        Ok(Connector { driver, tls, timeout })
+    }
+
+    /// Opens a connection. Nothing happens on it until the second half is polled, most simply in a task of its own.
+    ///
+    /// # Errors
+    /// `Overloaded`, with the cause for the log, if the database cannot be reached or refuses.
+    pub async fn connect(&self) -> Result<(Client, Connection)> {
+        const MESSAGE: &str = "The database cannot be reached";
+        match tokio::time::timeout(self.timeout, self.driver.connect(self.tls.clone())).await {
+            Ok(Ok(opened)) => Ok(opened),
+            Ok(Err(error)) => {
+                // The driver's error alone says "error connecting to server"; why is in its sources.
+                let causes =
+                    std::iter::successors(error.source(), |cause| (*cause).source()).map(|cause| format!(": {cause}"));
+                Err(Error::caused(Code::Overloaded, MESSAGE, format!("{error}{}", causes.collect::<String>())))
+            }
+            Err(cause) => Err(Error::caused(Code::Overloaded, MESSAGE, cause)),
+        }
+    }
+}
+
+/// One connection, where no second one will follow.
+///
+/// # Errors
+/// As [`Connector::new`] and [`Connector::connect`].
+pub async fn connect(url: &SecretString, application_name: &str) -> Result<(Client, Connection)> {
+    Connector::new(url, application_name, None)?.connect().await
+}
+
+fn client_config(url: &DatabaseUrl) -> Result<ClientConfig> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(Error::internal)?;
+    let checks_authority = url.ssl_mode == SslMode::Require && url.root_certificates.is_some();
+    let builder = match url.ssl_mode {
+        SslMode::VerifyFull => builder.with_root_certificates(roots(url)?),
+        mode => {
+            let roots = if mode == SslMode::VerifyCa || checks_authority { Some(roots(url)?) } else { None };
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyHost { roots, provider }))
+        }
+    };
+    match &url.client_certificate {
+        None => Ok(builder.with_no_client_auth()),
+        Some((certificate, key)) => {
+            let chain = certificates(certificate)?;
+            let key = PrivateKeyDer::from_pem_file(key).map_err(unreadable(key))?;
+            builder.with_client_auth_cert(chain, key).map_err(Error::internal)
+        }
+    }
+}
+
+fn roots(url: &DatabaseUrl) -> Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    match &url.root_certificates {
+        Some(file) => {
+            for certificate in certificates(file)? {
+                roots.add(certificate).map_err(unreadable(file))?;
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    if roots.is_empty() {
+        return Err(Error::internal(
+            "no trusted certificate authorities on this machine; name a file with sslrootcert",
+        ));
+    }
+    Ok(roots)
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let found: Vec<_> = CertificateDer::pem_file_iter(file)
+        .map_err(unreadable(file))?
+        .collect::<Result<_, _>>()
+        .map_err(unreadable(file))?;
+    if found.is_empty() { Err(unreadable(file)("no certificates")) } else { Ok(found) }
+}
+
+fn unreadable<E: std::fmt::Display>(file: &Path) -> impl FnOnce(E) -> Error {
+    move |error| Error::internal(format!("{}: {error}", file.display()))
+}
+
+/// Accepts a certificate whatever host it names: any at all, or one that leads to trusted roots. That the server holds the
+/// key of its certificate is always checked.
+#[derive(Debug)]
+struct AnyHost {
+    roots: Option<RootCertStore>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for AnyHost {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if let Some(roots) = &self.roots {
+            let certificate = ParsedCertificate::try_from(end_entity)?;
+            let algorithms = self.provider.signature_verification_algorithms.all;
+            verify_server_cert_signed_by_trust_anchor(&certificate, roots, intermediates, now, algorithms)?;
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

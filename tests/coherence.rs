@@ -1,0 +1,135 @@
+//! Memory is right: changes of others show, a lost database is not papered over, modes mean what they say.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    app::{Account, TestApp},
+    fixture::{Board, BoardBuilder},
+};
+
+const NAME: &str =
+    "query ($id: ID!) { board(id: $id) { name version stats { nodeCount } nodes(first: 1) { totalCount } } }";
+
+async fn warm(app: &TestApp) -> (Account, Board) {
+    let owner = app.account("owner@example.org").await;
+    let board = BoardBuilder::new(owner.id, "Before").nodes(10).make(app).await;
+    app.data(Some(&owner), NAME, json!({ "id": board.id.to_string() })).await;
+    app.app.cached.settled().await;
+    app.data(Some(&owner), NAME, json!({ "id": board.id.to_string() })).await;
+    (owner, board)
+}
+
+async fn change(app: &TestApp) {
+    app.sql
+        .batch_execute(
+            "BEGIN; UPDATE boards SET version = version + 1, name = 'After'; \
+             UPDATE nodes SET deleted_at = now() WHERE z_index = 0; COMMIT",
+        )
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_others_show_within_a_second_and_never_by_halves() {
+    let app = TestApp::new().await;
+    let (owner, board) = warm(&app).await;
+    let before = app.statements();
+    let old = app.data(Some(&owner), NAME, json!({ "id": board.id.to_string() })).await;
+    assert!(app.statements_since(&before).is_empty());
+    change(&app).await;
+    let began = tokio::time::Instant::now();
+    loop {
+        let new = app.data(Some(&owner), NAME, json!({ "id": board.id.to_string() })).await;
+        if new["board"]["name"] == "After" {
+            assert_eq!(
+                new["board"],
+                json!({ "name": "After", "version": 2, "stats": { "nodeCount": 8 }, "nodes": { "totalCount": 8 } })
+            );
+            break;
+        }
+        assert_eq!(new, old, "until the change shows, all of the old state does");
+        assert!(began.elapsed() < Duration::from_secs(5));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_cache_reads_past_memory_at_once() {
+    let app = TestApp::new().await;
+    let (owner, board) = warm(&app).await;
+    change(&app).await;
+    let headers = [("authorization", format!("Bearer {}", owner.token)), ("cache-control", "no-cache".into())];
+    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let (_, answer) = app.ask(&headers, NAME, json!({ "id": board.id.to_string() })).await;
+    assert_eq!(answer["data"]["board"]["version"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strict_mode_shows_every_change_at_once_for_one_look() {
+    let app = TestApp::with(&[("RAGBOARD_CACHE_MODE", "strict")]).await;
+    let (owner, board) = warm(&app).await;
+    let before = app.app.store.statements();
+    app.data(Some(&owner), NAME, json!({ "id": board.id.to_string() })).await;
+    let after = app.app.store.statements();
+    let ran: Vec<_> =
+        after.iter().filter(|(name, totals)| before.get(*name) != Some(totals)).map(|(name, _)| *name).collect();
+    assert_eq!(ran, ["stamps", "users.by_id"], "one look at the board, and the account");
+    change(&app).await;
+    let new = app.data(Some(&owner), NAME, json!({ "id": board.id.to_string() })).await;
+    assert_eq!(new["board"]["stats"]["nodeCount"], 8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_collaborator_is_out_within_a_second() {
+    let app = TestApp::new().await;
+    let (_, board) = warm(&app).await;
+    let guest = app.account("guest@example.org").await;
+    crate::support::fixture::collaborator(&app, &board, guest.id, "view", true).await;
+    let sees = async || !app.data(Some(&guest), NAME, json!({ "id": board.id.to_string() })).await["board"].is_null();
+    let began = tokio::time::Instant::now();
+    while !sees().await {
+        assert!(began.elapsed() < Duration::from_secs(5), "the new right never showed");
+    }
+    app.sql.execute("DELETE FROM board_collaborators", &[]).await.unwrap();
+    let began = tokio::time::Instant::now();
+    while sees().await {
+        assert!(began.elapsed() < Duration::from_secs(5), "the revoked right went on");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_board_above_the_snapshot_limit_is_read_by_pages() {
+    let app = TestApp::with(&[("RAGBOARD_SNAPSHOT_MAX_NODES", "50")]).await;
+    let owner = app.account("owner@example.org").await;
+    let board = BoardBuilder::new(owner.id, "Large").nodes(51).make(&app).await;
+    for _ in 0..2 {
+        let before = app.statements();
+        let data = app.data(Some(&owner), NAME, json!({ "id": board.id.to_string() })).await;
+        assert_eq!(data["board"]["stats"]["nodeCount"], 51);
+        assert!(app.statements_since(&before).contains(&"nodes.page"));
+        app.app.cached.settled().await;
+    }
+    assert_eq!(app.app.cached.usage().boards, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_who_ask_at_once_cause_one_fill() {
+    let app = std::sync::Arc::new(TestApp::new().await);
+    let owner = app.account("owner@example.org").await;
+    let board = BoardBuilder::new(owner.id, "Board").nodes(50).make(&app).await;
+    let asking: Vec<_> = (0..40)
+        .map(|_| {
+            let (app, owner, id) = (std::sync::Arc::clone(&app), owner.clone(), board.id.to_string());
+            tokio::spawn(async move { app.data(Some(&owner), NAME, json!({ "id": id })).await })
+        })
+        .collect();
+    let mut answers = Vec::new();
+    for answer in asking {
+        answers.push(answer.await.unwrap());
+    }
+    assert!(answers.windows(2).all(|pair| pair[0] == pair[1]));
+    app.app.cached.settled().await;
+    assert_eq!(app.app.store.statements()["snapshot.nodes"].count, 1);
+    assert_eq!(app.data(None, "{ viewer { id } }", Value::Null).await["viewer"], Value::Null);
+}

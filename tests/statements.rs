@@ -1,0 +1,115 @@
+//! How many SQL statements answers take, cold and cached: counted, not timed.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    app::{Account, TestApp},
+    fixture::{BoardBuilder, folder_tree},
+};
+
+/// A board with its first 50 nodes of all kinds, their type-specific fields, 100 links and the owner.
+pub(crate) const BOARD_PAGE: &str = "query ($id: ID!) { board(id: $id) { id name version viewerPermission owner { id name } \
+    nodes(first: 50) { nodes { __typename id position { x y } size { width height } zIndex isLocked metadata version createdAt \
+        ... on ResourceNode { resourceType title content url processingStatus language wordCount readingTimeSeconds keyPoints } \
+        ... on ChatNode { model systemPrompt temperature maxTokens topP stopSequences responseFormat } \
+        ... on FolderNode { name description color icon isExpanded sortOrder maxItems isPasswordProtected } } \
+        pageInfo { hasNextPage endCursor } } \
+    links(first: 100) { nodes { id kind label style } pageInfo { hasNextPage } } } }";
+
+async fn cold_and_cached(
+    app: &TestApp,
+    who: &Account,
+    document: &str,
+    variables: Value,
+) -> (Vec<&'static str>, Vec<&'static str>) {
+    let before = app.statements();
+    let cold_answer = app.data(Some(who), document, variables.clone()).await;
+    let cold = app.statements_since(&before);
+    app.app.cached.settled().await;
+    // Texts are read with the second answer where the first could not keep them.
+    let before = app.statements();
+    let cached_answer = app.data(Some(who), document, variables).await;
+    assert_eq!(cold_answer, cached_answer, "memory and database must say the same");
+    (cold, app.statements_since(&before))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_board_page_takes_five_statements_cold_and_none_cached_whatever_its_size() {
+    let app = TestApp::new().await;
+    let owner = app.account("owner@example.org").await;
+    for (nodes, links) in [(5, 4), (50, 100), (5_000, 6_000)] {
+        let board = BoardBuilder::new(owner.id, &format!("{nodes} nodes")).nodes(nodes).links(links).make(&app).await;
+        let (cold, cached) = cold_and_cached(&app, &owner, BOARD_PAGE, json!({ "id": board.id.to_string() })).await;
+        let read = ["boards.by_id", "links.page", "nodes.page", "nodes.texts"];
+        let cold: Vec<_> = cold.into_iter().filter(|name| *name != "users.by_id").collect();
+        assert_eq!(cold, read, "{nodes} nodes; the account of the token makes five");
+        assert!(cached.is_empty(), "{nodes} nodes, cached: {cached:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_request_of_a_process_reads_the_account_as_well() {
+    let app = TestApp::new().await;
+    let owner = app.account("owner@example.org").await;
+    let board = BoardBuilder::new(owner.id, "Board").nodes(50).links(100).make(&app).await;
+    let (cold, _) = cold_and_cached(&app, &owner, BOARD_PAGE, json!({ "id": board.id.to_string() })).await;
+    assert_eq!(cold, ["boards.by_id", "links.page", "nodes.page", "nodes.texts", "users.by_id"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_levels_of_folders_take_one_statement_each() {
+    let app = TestApp::new().await;
+    let owner = app.account("owner@example.org").await;
+    let (board, root) = folder_tree(&app, owner.id, 20, 3).await;
+    let document = "query ($id: ID!) { node(id: $id) { ... on FolderNode { name children(first: 20) { nodes { id \
+        ... on FolderNode { name children(first: 20) { nodes { id \
+        ... on FolderNode { name children(first: 20) { nodes { id ... on FolderNode { name } } } } } } } } } } } }";
+    assert_eq!(board.nodes.len(), 1 + 20 + 400 + 8_000);
+    let (cold, cached) = cold_and_cached(&app, &owner, document, json!({ "id": root.to_string() })).await;
+    let lists: Vec<_> = cold.iter().filter(|name| name.starts_with("nodes.children")).collect();
+    assert_eq!(lists.len(), 3, "one statement a level: {cold:?}");
+    assert_eq!(cold.len(), 3 + 4, "besides: where the node lies, its board, itself, the account: {cold:?}");
+    assert!(cached.is_empty(), "{cached:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_boards_with_stats_and_owner_take_at_most_four() {
+    let app = TestApp::new().await;
+    let owner = app.account("owner@example.org").await;
+    for number in 0..20 {
+        BoardBuilder::new(owner.id, &format!("Board {number}")).nodes(12).links(5).make(&app).await;
+    }
+    let document = "{ boards(first: 20) { nodes { name stats { nodeCount linkCount resourceCount chatCount folderCount } \
+        owner { name } } pageInfo { hasNextPage } } }";
+    let before = app.statements();
+    let data = app.data(Some(&owner), document, Value::Null).await;
+    let boards = data["boards"]["nodes"].as_array().unwrap();
+    assert_eq!(boards.len(), 20);
+    assert!(boards.iter().all(|board| board["stats"]
+        == json!({ "nodeCount": 12, "linkCount": 5, "resourceCount": 8, "chatCount": 2, "folderCount": 2 })));
+    assert_eq!(app.statements_since(&before), ["boards.page", "boards.stats", "users.by_id"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parents_ancestors_links_and_counts_of_many_nodes_are_read_together() {
+    let app = TestApp::new().await;
+    let owner = app.account("owner@example.org").await;
+    let (board, _) = folder_tree(&app, owner.id, 3, 3).await;
+    let document = "query ($id: ID!) { board(id: $id) { nodes(first: 40) { totalCount nodes { parent { name } \
+        ancestors { name } links(first: 5) { nodes { id } } linkedNodes(first: 5) { nodes { id } } \
+        ... on FolderNode { childCount } } } } }";
+    let before = app.statements();
+    app.data(Some(&owner), document, json!({ "id": board.id.to_string() })).await;
+    let expected = [
+        "boards.by_id",
+        "links.of_nodes",
+        "nodes.ancestors",
+        "nodes.by_id",
+        "nodes.count",
+        "nodes.count",
+        "nodes.linked",
+        "nodes.page",
+        "users.by_id",
+    ];
+    assert_eq!(app.statements_since(&before), expected);
+}

@@ -1,0 +1,11 @@
+//! What the integration tests share. Not tests themselves.
+
+#![allow(dead_code, reason = "not every helper is used on every platform")]
+
+pub(crate) mod app;
+pub(crate) mod artifact_cache;
+pub(crate) mod cluster;
+pub(crate) mod fixture;
+pub(crate) mod program;
+pub(crate) mod proxy;
+pub(crate) mod sql;
