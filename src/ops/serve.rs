@@ -1,7 +1,7 @@
 //! `ragboard serve`: from nothing to a server that answers, and back.
 //!
-//! The order of starting: database (an own one if none is named), migrations, partitions, demo content, listening, and
-//! then one screen that says where everything is. Stopping finishes the requests that run.
+//! The order of starting: database (an own one if none is named), migrations, partitions, demo content, one
+//! screen that says where everything is, and then the answers. Stopping finishes the requests that run.
 
 use std::{
     io::{Write, stderr},
@@ -83,7 +83,8 @@ async fn serve_on(
         Some((page, failure)) => (Some(page), failure),
         None => (None, None),
     };
-    let has_page = page.is_some();
+    // The socket listens since the start: whoever connects from here on is answered, so this is said before the answers.
+    announce(address, database, page.is_some(), without_npm.as_ref(), demo.as_ref())?;
     let router = app.router(config, page);
     let (stop, stopping) = watch::channel(());
     let mut servers = vec![tokio::spawn(run(listener, router, stopping.clone()))];
@@ -92,7 +93,6 @@ async fn serve_on(
     }
     drop(stopping);
     let partitions = tokio::spawn(keep_partitions(app.store.clone()));
-    announce(address, database, has_page, without_npm.as_ref(), demo.as_ref())?;
 
     let ended = tokio::select! {
         signal = wait_for_signal() => signal.map(|name| tracing::info!("Stopping on {name}; running requests are finished")),
