@@ -140,6 +140,13 @@ impl Probe for Health {
             gauge("ragboard_cache_board_bytes", "About what boards take in memory.", cache.board_bytes as f64),
             gauge("ragboard_cache_texts", "Long texts in memory.", cache.texts as f64),
             Sample {
+                name: "ragboard_cache_answers_total",
+                kind: "counter",
+                help: "Answers that were served again without running anything.",
+                label: None,
+                value: cache.answers_served as f64,
+            },
+            Sample {
                 name: "ragboard_cache_views_total",
                 kind: "counter",
                 help: "Boards that were asked of memory.",

@@ -133,3 +133,58 @@ async fn many_who_ask_at_once_cause_one_fill() {
     assert_eq!(app.app.store.statements()["snapshot.nodes"].count, 1);
     assert_eq!(app.data(None, "{ viewer { id } }", Value::Null).await["viewer"], Value::Null);
 }
+
+/// Asks twice, so that the second answer can be kept, and then once more; says whether that one came from memory as a whole.
+async fn is_served_again(app: &TestApp, who: Option<&Account>, document: &str, variables: Value) -> bool {
+    let first = app.answer(who, document, variables.clone()).await;
+    app.app.cached.settled().await;
+    assert_eq!(app.answer(who, document, variables.clone()).await, first);
+    let before = app.app.cached.usage().answers_served;
+    assert_eq!(app.answer(who, document, variables).await, first);
+    app.app.cached.usage().answers_served > before
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn finished_answers_are_served_again_to_those_they_were_made_for() {
+    let app = TestApp::new().await;
+    let (owner, board) = warm(&app).await;
+    let stranger = app.account("stranger@example.org").await;
+    let id = json!({ "id": board.id.to_string() });
+    assert!(is_served_again(&app, Some(&owner), NAME, id.clone()).await);
+    assert!(is_served_again(&app, Some(&owner), "{ viewer { name email } }", Value::Null).await);
+    assert!(is_served_again(&app, None, "{ __schema { queryType { name } } viewer { id } }", Value::Null).await);
+    // The very same request of somebody else is another one.
+    assert_eq!(app.data(Some(&stranger), NAME, id.clone()).await["board"], Value::Null);
+    assert_eq!(app.data(None, NAME, id.clone()).await["board"], Value::Null);
+    // What could change unseen is run each time: lists of boards, the service, what is not there yet, and errors.
+    for document in [
+        "{ boards(first: 5) { nodes { id } } }",
+        "{ viewer { boards(first: 5) { nodes { id } } } }",
+        "{ service { version } }",
+        "{ board(id: \"board_01h455vb4pex5vsknk084sn02q\") { id } }",
+        "{ viewer { id } node(id: \"nonsense\") { id } }",
+    ] {
+        assert!(!is_served_again(&app, Some(&owner), document, Value::Null).await, "{document}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn finished_answers_end_with_what_they_rest_on() {
+    let app = TestApp::new().await;
+    let (owner, board) = warm(&app).await;
+    let document = "query ($id: ID!) { viewer { name } board(id: $id) { name owner { name } } }";
+    let id = json!({ "id": board.id.to_string() });
+    for change in [
+        "UPDATE boards SET name = 'Another', version = version + 1",
+        "UPDATE users SET name = 'Another'",
+        "UPDATE users SET is_active = false",
+    ] {
+        assert!(is_served_again(&app, Some(&owner), document, id.clone()).await, "before {change}");
+        let before = app.answer(Some(&owner), document, id.clone()).await;
+        app.sql.batch_execute(change).await.unwrap();
+        let began = tokio::time::Instant::now();
+        while app.answer(Some(&owner), document, id.clone()).await == before {
+            assert!(began.elapsed() < Duration::from_secs(5), "{change} never showed");
+        }
+    }
+}

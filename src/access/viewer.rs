@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::{Redemption, Share, User, UserId};
+use crate::domain::{Redemption, Share, Stamp, User, UserId};
 
 /// Proof that a share link was redeemed by whoever asks; only [`HeldShare::after`] makes one.
 #[derive(Clone, Debug)]
@@ -74,6 +74,14 @@ impl Viewer {
     #[must_use]
     pub fn is(&self, user: UserId) -> bool {
         self.user.as_ref().is_some_and(|own| own.id == user)
+    }
+
+    /// What sets the answers to this viewer apart from those to any other, or to itself before its account changed. `None`
+    /// where an answer cannot be used again: a share link ends by time and by use, and the program asks as itself.
+    #[must_use]
+    pub fn access_class(&self) -> Option<Option<(UserId, Stamp)>> {
+        let is_plain = self.share.is_none() && self.system.is_none();
+        is_plain.then(|| self.user.as_ref().map(|user| (user.id, user.stamp)))
     }
 
     /// Whether this is the program itself.

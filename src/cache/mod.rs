@@ -1,11 +1,12 @@
 //! Memory in front of PostgreSQL: a decorator over the same ports.
 //!
-//! Three things are kept: whole boards ([`BoardState`], bounded by bytes), the rows that permission needs (boards with
-//! their people, accounts, share links) and long texts. Nothing is served unless this process knows that it is current:
+//! Four things are kept: whole boards ([`BoardState`], bounded by bytes), the rows that permission needs (boards with
+//! their people, accounts, share links), long texts, and finished answers (`answers.rs`). Nothing is served unless this process knows that it is current:
 //! see `coherence.rs`. A board that is not in memory is answered by the page queries of what lies below, while one task
 //! fetches it in the background; nobody waits for a snapshot. Errors are never kept. Each answer is a fact about rows and
 //! not about a viewer: permission is applied to it afterwards, so that nothing kept here can reach the wrong person.
 
+mod answers;
 mod board_state;
 mod coherence;
 
@@ -20,16 +21,17 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use moka::sync::Cache;
 use tokio::sync::{Notify, Semaphore};
 
-use self::{board_state::BoardState, coherence::Coherence};
+use self::{answers::Answers, board_state::BoardState, coherence::Coherence};
 use crate::{
     config::{CacheConfig, CacheMode},
     domain::{
-        BoardId, BoardList, BoardRecord, BoardStats, Link, LinkId, LinkList, LinkPageKey, ListedBoard, Node, NodeId,
-        NodeKey, NodeList, NodePageKey, NodeText, Page, PageRequest, Redemption, Result, Share, ShareId, TokenDigest,
-        User, UserId,
+        AnswerKey, Basis, BoardId, BoardList, BoardRecord, BoardStats, Link, LinkId, LinkList, LinkPageKey,
+        ListedBoard, Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText, Page, PageRequest, Redemption, Result,
+        Share, ShareId, TokenDigest, User, UserId,
         ports::{BoardView, Boards, CacheSource, Links, Nodes, Reads, Shares, Users, Views},
     },
 };
@@ -42,8 +44,8 @@ const FILLS_IN_PARALLEL: usize = 2;
 const TOO_BIG_FOR: Duration = Duration::from_secs(60);
 /// Rows of each kind; a look at their stamps takes them all.
 const MAX_ROWS: u64 = 10_000;
-/// Parts of the byte budget: long texts, and rows; the rest is for boards.
-const TEXT_SHARE: u64 = 4;
+/// Long texts have this part of the byte budget, finished answers as much; the rest is for boards.
+const QUARTER: u64 = 4;
 
 fn rows<K, V>() -> Cache<K, V>
 where
@@ -80,11 +82,13 @@ struct Inner<S> {
     redeemed: Cache<(ShareId, TokenDigest), ()>,
     /// Keyed by the node's board version too: a text is that of one version.
     texts: Cache<(NodeKey, i64), Arc<NodeText>>,
+    answers: Answers,
     /// A node never changes its board, so this is true for ever.
     places: Cache<NodeId, BoardId>,
     too_big: Cache<BoardId, ()>,
     filling: Mutex<HashSet<BoardId>>,
     filled: Notify,
+    answers_served: AtomicU64,
     hits: AtomicU64,
     misses: AtomicU64,
     fill_slots: Semaphore,
@@ -99,6 +103,8 @@ pub struct CacheUse {
     pub board_bytes: u64,
     /// Long texts in memory.
     pub texts: u64,
+    /// Answers that were served again.
+    pub answers_served: u64,
     /// Boards that were asked for and there.
     pub hits: u64,
     /// Boards that were asked for and not there.
@@ -114,7 +120,7 @@ impl<S: Source + Clone + 'static> Cached<S> {
             snapshot_max_nodes: config.snapshot_max_nodes as usize,
             coherence: Coherence::default(),
             states: Cache::builder()
-                .max_capacity(config.bytes - config.bytes / TEXT_SHARE)
+                .max_capacity(config.bytes - 2 * (config.bytes / QUARTER))
                 .weigher(|_, state: &Arc<BoardState>| state.weight_bytes())
                 .time_to_idle(IDLE)
                 .build(),
@@ -123,14 +129,16 @@ impl<S: Source + Clone + 'static> Cached<S> {
             shares: rows(),
             redeemed: rows(),
             texts: Cache::builder()
-                .max_capacity(config.bytes / TEXT_SHARE)
+                .max_capacity(config.bytes / QUARTER)
                 .weigher(|_, text: &Arc<NodeText>| text_bytes(text))
                 .time_to_idle(IDLE)
                 .build(),
+            answers: Answers::new(config.bytes / QUARTER),
             places: Cache::builder().max_capacity(100_000).build(),
             too_big: Cache::builder().max_capacity(10_000).time_to_live(TOO_BIG_FOR).build(),
             filling: Mutex::default(),
             filled: Notify::new(),
+            answers_served: AtomicU64::new(0),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
             fill_slots: Semaphore::new(FILLS_IN_PARALLEL),
@@ -160,6 +168,7 @@ impl<S: Source + Clone + 'static> Cached<S> {
             boards: self.0.states.entry_count(),
             board_bytes: self.0.states.weighted_size(),
             texts: self.0.texts.entry_count(),
+            answers_served: self.0.answers_served.load(Ordering::Relaxed),
             hits: self.0.hits.load(Ordering::Relaxed),
             misses: self.0.misses.load(Ordering::Relaxed),
         }
@@ -257,6 +266,22 @@ impl<S: Source + Clone + 'static> Views for Cached<S> {
                 self.fill(record.board.id);
                 None
             }
+        }
+    }
+
+    fn kept_answer(&self, key: &AnswerKey) -> Option<Bytes> {
+        if !self.is_current() {
+            return None;
+        }
+        let answer = self.0.answers.take(key, |basis| self.0.still_holds(basis))?;
+        self.0.answers_served.fetch_add(1, Ordering::Relaxed);
+        Some(answer)
+    }
+
+    fn keep_answer(&self, key: AnswerKey, basis: Basis, body: Bytes) {
+        // What cannot be served yet is not worth its place.
+        if self.0.mode == CacheMode::Cached && self.0.still_holds(&basis) {
+            self.0.answers.keep(key, basis, body);
         }
     }
 }

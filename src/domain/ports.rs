@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use super::{
-    BoardId, BoardList, BoardRecord, BoardStats, Link, LinkId, LinkList, LinkPageKey, ListedBoard, Node, NodeId,
-    NodeKey, NodeList, NodePageKey, NodeText, Page, PageRequest, Redemption, Result, Share, ShareId, Snapshot, Stamps,
-    TokenDigest, User, UserId,
+    AnswerKey, Basis, BoardId, BoardList, BoardRecord, BoardStats, Link, LinkId, LinkList, LinkPageKey, ListedBoard,
+    Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText, Page, PageRequest, Redemption, Result, Share, ShareId,
+    Snapshot, Stamps, TokenDigest, User, UserId,
 };
 
 /// Reading boards.
@@ -103,10 +104,14 @@ pub trait BoardView: Send + Sync {
     fn stats(&self) -> BoardStats;
 }
 
-/// Boards in memory.
+/// What is in memory: boards, and finished answers.
 pub trait Views: Send + Sync {
     /// The board in memory, if it is there at exactly the version of the record.
     fn view(&self, record: &BoardRecord) -> Option<Arc<dyn BoardView>>;
+    /// The answer in memory, if everything that it rests on is known to be as it was.
+    fn kept_answer(&self, key: &AnswerKey) -> Option<Bytes>;
+    /// Keeps an answer for as long as that is so.
+    fn keep_answer(&self, key: AnswerKey, basis: Basis, body: Bytes);
 }
 
 /// Everything that reading needs, as one value to hand around.

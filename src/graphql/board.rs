@@ -10,6 +10,7 @@ use super::{
     link::{LinkConnection, LinkKind, LinkRows},
     node::{BoardNodeConnection, NodeFilter, NodeOrder, NodeRows, NodeType, Rect},
     page::connection,
+    rows::{Rows, row},
     scalar::{Url, id},
     scope::{Scope, Session},
     user::User,
@@ -24,6 +25,8 @@ use crate::{
 
 /// A board: what lies on it, who may see it, and how it is set up.
 pub(super) struct Board(pub(super) Scope);
+
+row!(Board);
 
 impl Board {
     fn record(&self) -> &BoardRecord {
@@ -333,7 +336,7 @@ connection!(BoardConnection, BoardEdge, Board, (Scope, ListedBoard), BoardRows, 
 
 impl BoardConnection {
     /// The boards of the page.
-    pub(super) fn into_boards(self) -> Vec<Board> {
+    pub(super) fn into_boards(self) -> Rows<Board> {
         self.page.rows.into_iter().map(|(scope, _)| Board(scope)).collect()
     }
 }

@@ -7,6 +7,7 @@
 
 use async_graphql::{Response, ServerError, Value};
 
+use super::Answer;
 use crate::{
     domain::{Code, Error},
     telemetry,
@@ -52,10 +53,10 @@ fn foreign(message: &str, is_in_a_field: bool) -> Code {
     }
 }
 
-/// A response that only says why nothing was done.
+/// An answer that only says why nothing was done.
 #[must_use]
-pub fn refusal(error: &Error) -> Response {
+pub fn refusal(error: &Error) -> Answer {
     let mut refused = ServerError::new(error.message(), None);
     refused.source = Some(std::sync::Arc::new(error.clone()));
-    settle(Response::from_errors(vec![refused]))
+    settle(Response::from_errors(vec![refused])).into()
 }

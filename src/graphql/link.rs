@@ -6,7 +6,7 @@ use async_graphql::{Enum, ID, Object, Result};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{board::Board, node::BoardNode, page::connection, scalar::id, scope::Scope};
+use super::{board::Board, node::BoardNode, page::connection, rows::row, scalar::id, scope::Scope};
 use crate::domain::{self, Error, LINK_ORDER, LinkList, LinkPageKey, NodeId};
 
 /// A link from one node to another on the same board. (`Connection` means a page of a list in this API.)
@@ -14,6 +14,8 @@ pub(super) struct Link {
     scope: Scope,
     link: Arc<domain::Link>,
 }
+
+row!(Link);
 
 impl Link {
     pub(super) fn new(scope: &Scope, link: &Arc<domain::Link>) -> Self {

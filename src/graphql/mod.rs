@@ -1,8 +1,9 @@
 //! The GraphQL schema: what clients see. One file per noun; resolvers decode ids, ask a loader or a service, and no more.
 //!
-//! [`Api::new`] builds the schema with nothing connected, so the SDL needs no database; [`Api::execute`] runs a request for a
-//! [`Session`]. Mutations and subscriptions will be roots of their own beside `query.rs`.
+//! [`Api::new`] builds the schema with nothing connected, so the SDL needs no database; [`Api::answer`] answers a request of
+//! a [`Session`]. Mutations and subscriptions will be roots of their own beside `query.rs`.
 
+mod answer;
 mod board;
 mod chat;
 mod error;
@@ -14,6 +15,7 @@ mod node_list;
 mod page;
 mod query;
 mod resource;
+mod rows;
 mod scalar;
 mod scope;
 mod service;
@@ -21,8 +23,9 @@ mod user;
 
 use std::sync::Arc;
 
-use async_graphql::{EmptyMutation, EmptySubscription, Request, Response, Schema};
+use async_graphql::{EmptyMutation, EmptySubscription, Request, Schema};
 
+pub use answer::Answer;
 pub use error::refusal;
 pub use query::Query;
 pub use scope::Session;
@@ -46,15 +49,27 @@ impl Api {
         Api { schema, limits }
     }
 
-    /// Runs one request. Every error of the response has a code.
-    pub async fn execute(&self, session: Arc<Session>, request: Request) -> Response {
-        let request = match limits::admit(request, &self.limits) {
+    /// Answers one request, from memory if its answer is there and still true. Every error of an answer has a code.
+    pub async fn answer(&self, session: Arc<Session>, request: Request) -> Answer {
+        let key = answer::key(&session.viewer, &request);
+        if let Some(body) = key.and_then(|key| session.loaders.kept_answer(&key)) {
+            return Answer { body, ran: true };
+        }
+        let mut request = match limits::admit(request, &self.limits) {
             Ok(request) => request,
             Err(error) => return refusal(&error),
         };
+        let is_kept = request.parsed_query().is_ok_and(answer::is_kept);
+        let loaders = Arc::clone(&session.loaders);
         // tokio would interrupt a level of the query after 128 steps, and cut in two what the loaders ask for together.
         let execution = tokio::task::unconstrained(self.schema.execute(request.data(session)));
-        error::settle(execution.await)
+        let response = error::settle(execution.await);
+        let is_whole = response.is_ok();
+        let answer = Answer::from(response);
+        if let Some(key) = key.filter(|_| is_kept && is_whole) {
+            loaders.keep_answer(key, &answer.body);
+        }
+        answer
     }
 }
 

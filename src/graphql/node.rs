@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::{ID, Interface, SimpleObject};
+use async_graphql::{ContextSelectionSet, ID, Interface, ServerResult, SimpleObject};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
@@ -16,6 +16,7 @@ use super::{
     link::{LinkConnection, LinkDirection, LinkKind, LinkRows},
     page::connection,
     resource::ResourceNode,
+    rows::{Row, Rows, Selected},
     scope::Scope,
 };
 use crate::domain::{self, LINK_ORDER, LinkList, LinkPageKey, NodeKind, NodeList, NodePageKey, NodeScope, PageRequest};
@@ -49,9 +50,9 @@ impl NodeObject {
         Ok(folder.map(|node| FolderNode::new(&self.scope, &node)))
     }
 
-    pub(super) async fn ancestors(&self) -> domain::Result<Vec<FolderNode>> {
+    pub(super) async fn ancestors(&self) -> domain::Result<Rows<FolderNode>> {
         if self.node.placement.is_none() {
-            return Ok(Vec::new());
+            return Ok(Rows(Vec::new()));
         }
         let folders = self.scope.loaders().ancestors(&self.scope.board, self.node.id).await?;
         Ok(folders.iter().map(|node| FolderNode::new(&self.scope, node)).collect())
@@ -109,6 +110,8 @@ macro_rules! node_object {
     ) => {
         $(#[doc = $doc])+
         pub(super) struct $name(pub(super) $crate::graphql::node::NodeObject);
+
+        $crate::graphql::rows::row!($name);
 
         impl $name {
             pub(super) fn new(
@@ -178,7 +181,7 @@ macro_rules! node_object {
             }
 
             /// The folders around it, outermost first.
-            pub(super) async fn ancestors(&self) -> async_graphql::Result<Vec<$crate::graphql::folder::FolderNode>> {
+            pub(super) async fn ancestors(&self) -> async_graphql::Result<$crate::graphql::rows::Rows<$crate::graphql::folder::FolderNode>> {
                 Ok(self.0.ancestors().await?)
             }
 
@@ -253,7 +256,7 @@ pub(super) use node_object;
     field(name = "created_at", ty = "DateTime<Utc>", desc = "When it was made."),
     field(name = "updated_at", ty = "DateTime<Utc>", desc = "When it last changed."),
     field(name = "parent", ty = "Option<FolderNode>", desc = "The folder that holds it; null when none does."),
-    field(name = "ancestors", ty = "Vec<FolderNode>", desc = "The folders around it, outermost first."),
+    field(name = "ancestors", ty = "Rows<FolderNode>", desc = "The folders around it, outermost first."),
     field(
         name = "links",
         ty = "LinkConnection",
@@ -296,6 +299,16 @@ pub(super) enum BoardNode {
     Folder(FolderNode),
 }
 
+impl Row for BoardNode {
+    fn select<'a>(&'a self, object: &mut Selected<'a>, place: &'a ContextSelectionSet<'a>) -> ServerResult<()> {
+        match self {
+            BoardNode::Resource(node) => object.add(place, node),
+            BoardNode::Chat(node) => object.add(place, node),
+            BoardNode::Folder(node) => object.add(place, node),
+        }
+    }
+}
+
 impl BoardNode {
     pub(super) fn new(scope: &Scope, node: &Arc<domain::Node>) -> Self {
         match node.kind {
@@ -308,6 +321,7 @@ impl BoardNode {
 
 /// A point of the canvas, in its pixels.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub(super) struct Point {
     /// To the right.
     pub(super) x: f64,
@@ -317,6 +331,7 @@ pub(super) struct Point {
 
 /// A size on the canvas, in its pixels.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub(super) struct Size {
     /// To the right.
     pub(super) width: f64,

@@ -51,13 +51,13 @@ macro_rules! connection {
         #[async_graphql::Object]
         impl $connection {
             /// The objects of the page with their cursors.
-            async fn edges(&self) -> Vec<$edge> {
+            async fn edges(&self) -> $crate::graphql::rows::Rows<$edge> {
                 let edge = |row: &$row| $edge { row: row.clone(), list: std::sync::Arc::clone(&self.list) };
                 self.page.rows.iter().map(edge).collect()
             }
 
             /// The objects of the page, for clients that need no cursors of their own.
-            async fn nodes(&self) -> Vec<$node> {
+            async fn nodes(&self) -> $crate::graphql::rows::Rows<$node> {
                 self.page.rows.iter().map(|row| self.list.node(row)).collect()
             }
 
@@ -77,6 +77,8 @@ macro_rules! connection {
             row: $row,
             list: std::sync::Arc<$list>,
         }
+
+        $crate::graphql::rows::row!($edge);
 
         #[doc = concat!("One of ", $of, ", at its place in the list.")]
         #[async_graphql::Object]

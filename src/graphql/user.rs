@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::{
     board::{BoardConnection, BoardRows},
+    rows::Rows,
     scalar::{Url, id},
     scope::Session,
 };
@@ -104,11 +105,11 @@ impl User {
     async fn recent_boards(
         &self,
         #[graphql(default = 10, desc = "How many, 1 to 100.")] first: i32,
-    ) -> Result<Vec<super::board::Board>> {
+    ) -> Result<Rows<super::board::Board>> {
         let order = BoardOrder { key: BoardOrderKey::Updated, descending: true };
         let page = PageRequest::new(Some(first), None, None, None, order.name())?;
         if self.own().is_none() {
-            return Ok(Vec::new());
+            return Ok(Rows(Vec::new()));
         }
         Ok(self.board_rows(order, page).await?.into_boards())
     }

@@ -5,19 +5,20 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use async_graphql::{BatchRequest, BatchResponse, Request, Response, Variables};
+use async_graphql::{BatchRequest, Request, Variables};
 use axum::{
     body::{Body, to_bytes},
     extract::{ConnectInfo, Query, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response as HttpResponse},
 };
+use bytes::Bytes;
 use serde::Deserialize;
 
 use super::{Gateway, identity};
 use crate::{
     domain::{Code, Error, Result},
-    graphql::{Session, refusal},
+    graphql::{Answer, Session, refusal},
     loaders::Loaders,
 };
 
@@ -132,29 +133,37 @@ async fn answer(
                 })
             };
             match request {
-                BatchRequest::Single(request) => BatchResponse::Single(run(gateway, session(), request).await),
+                BatchRequest::Single(request) => run(gateway, session(), request).await,
                 BatchRequest::Batch(requests) => {
-                    let mut responses = Vec::with_capacity(requests.len());
+                    let mut answers = Vec::with_capacity(requests.len());
                     for request in requests {
-                        responses.push(run(gateway, session(), request).await);
+                        answers.push(run(gateway, session(), request).await.body);
                     }
-                    BatchResponse::Batch(responses)
+                    Answer { body: as_list(&answers), ran: true }
                 }
             }
         }
     };
     // A document that could not run at all is the client's fault, and says so in the status where the client expects it.
-    let could_not_run = matches!(&response, BatchResponse::Single(one) if one.is_err() && one.data == async_graphql::Value::Null
-        && one.errors.iter().all(|error| error.path.is_empty()));
-    let status = if could_not_run && accepts_graphql_json(headers) { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    write(headers, status, &response)
+    let refuses = !response.ran && accepts_graphql_json(headers);
+    write(headers, if refuses { StatusCode::BAD_REQUEST } else { StatusCode::OK }, response)
 }
 
-async fn run(gateway: &Gateway, session: Arc<Session>, request: Request) -> Response {
-    match tokio::time::timeout(gateway.limits.request_timeout, gateway.api.execute(session, request)).await {
-        Ok(response) => response,
+async fn run(gateway: &Gateway, session: Arc<Session>, request: Request) -> Answer {
+    match tokio::time::timeout(gateway.limits.request_timeout, gateway.api.answer(session, request)).await {
+        Ok(answer) => answer,
         Err(_) => refusal(&Error::new(Code::Timeout, "Answering took longer than it may; ask for less")),
     }
+}
+
+fn as_list(answers: &[Bytes]) -> Bytes {
+    let mut list = Vec::with_capacity(answers.iter().map(|answer| answer.len() + 1).sum::<usize>() + 1);
+    for answer in answers {
+        list.push(if list.is_empty() { b'[' } else { b',' });
+        list.extend_from_slice(answer);
+    }
+    list.push(b']');
+    list.into()
 }
 
 /// The answer to a request that was not run.
@@ -168,7 +177,7 @@ fn refused(headers: &HeaderMap, error: &Error) -> HttpResponse {
         Code::InvalidArgument | Code::InvalidDocument => StatusCode::BAD_REQUEST,
         Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     };
-    let mut response = write(headers, status, &BatchResponse::Single(refusal(error)));
+    let mut response = write(headers, status, refusal(error));
     if status == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
@@ -183,27 +192,17 @@ fn accepts_graphql_json(headers: &HeaderMap) -> bool {
         .any(|value| value.contains(GRAPHQL_JSON))
 }
 
-fn write(headers: &HeaderMap, status: StatusCode, response: &BatchResponse) -> HttpResponse {
+fn write(headers: &HeaderMap, status: StatusCode, answer: Answer) -> HttpResponse {
     let content_type = if accepts_graphql_json(headers) {
         "application/graphql-response+json; charset=utf-8"
     } else {
         "application/json"
     };
-    match serde_json::to_vec(response) {
-        Ok(body) => (
-            status,
-            [
-                (header::CONTENT_TYPE, content_type),
-                (header::CACHE_CONTROL, "no-store"),
-                (header::VARY, "Accept, Authorization, X-Share-Token, X-Share-Password"),
-                (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            ],
-            body,
-        )
-            .into_response(),
-        Err(error) => {
-            tracing::error!(%error, "A response could not be written as JSON");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
-        }
-    }
+    let headers = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::VARY, "Accept, Authorization, X-Share-Token, X-Share-Password"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (status, headers, answer.body).into_response()
 }

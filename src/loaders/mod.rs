@@ -5,18 +5,21 @@
 //! Permission is not decided here: boards are handed out as they are, and what lies on a board is asked for by those who
 //! hold a right on it.
 
+mod basis;
 mod batch;
 
 use std::{fmt::Debug, hash::Hash, sync::Arc};
 
+use basis::BasisOfOperation;
 use batch::Batch;
+use bytes::Bytes;
 use dataloader::cached::Loader;
 
 use crate::{
     access::Granted,
     domain::{
-        BoardId, BoardList, BoardRecord, BoardStats, Error, Link, LinkId, LinkList, LinkPageKey, ListedBoard, Node,
-        NodeId, NodeKey, NodeList, NodePageKey, NodeText, Page, PageRequest, Result, User, UserId,
+        AnswerKey, BoardId, BoardList, BoardRecord, BoardStats, Error, Link, LinkId, LinkList, LinkPageKey,
+        ListedBoard, Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText, Page, PageRequest, Result, User, UserId,
         ports::{BoardView, Reads},
     },
 };
@@ -75,6 +78,7 @@ impl OpenBoard {
 /// The loaders of one operation.
 pub struct Loaders {
     reads: Arc<dyn Reads>,
+    basis: BasisOfOperation,
     boards: Loading<BoardId, Option<Arc<BoardRecord>>>,
     stats: Loading<BoardId, BoardStats>,
     users: Loading<UserId, Option<Arc<User>>>,
@@ -108,8 +112,27 @@ impl Loaders {
             links: loader(&reads, |reads, keys| Box::pin(async move { reads.links(&keys).await })),
             link_pages: loader(&reads, |reads, keys| Box::pin(async move { reads.link_pages(&keys).await })),
             link_counts: loader(&reads, |reads, keys| Box::pin(async move { reads.link_counts(&keys).await })),
+            basis: BasisOfOperation::default(),
             reads,
         }
+    }
+
+    /// An answer in memory that is still true.
+    #[must_use]
+    pub fn kept_answer(&self, key: &AnswerKey) -> Option<Bytes> {
+        self.reads.kept_answer(key)
+    }
+
+    /// Keeps the answer of this operation, if stamps cover everything that it read.
+    pub fn keep_answer(&self, key: AnswerKey, body: &Bytes) {
+        if let Some(basis) = self.basis.complete() {
+            self.reads.keep_answer(key, basis, body.clone());
+        }
+    }
+
+    /// Says that the operation rests on something besides boards and accounts, so that its answer is not used again.
+    pub fn rests_on_more(&self) {
+        self.basis.has_more();
     }
 
     /// A living board, not yet granted to anybody.
@@ -117,7 +140,9 @@ impl Loaders {
     /// # Errors
     /// Those of the port, as for every function here.
     pub async fn board(&self, id: BoardId) -> Result<Option<Arc<BoardRecord>>> {
-        load(&self.boards, id).await
+        let record = load(&self.boards, id).await?;
+        self.basis.board(record.as_deref());
+        Ok(record)
     }
 
     /// A page of a list of boards. Lists of boards start from accounts and are few; they are not batched.
@@ -125,6 +150,7 @@ impl Loaders {
     /// # Errors
     /// Those of the port.
     pub async fn board_page(&self, list: &BoardList, page: &PageRequest) -> Result<Page<ListedBoard>> {
+        self.basis.has_more();
         self.reads.board_page(list, page).await
     }
 
@@ -133,6 +159,7 @@ impl Loaders {
     /// # Errors
     /// Those of the port.
     pub async fn board_count(&self, list: &BoardList) -> Result<i64> {
+        self.basis.has_more();
         self.reads.board_count(list).await
     }
 
@@ -140,6 +167,10 @@ impl Loaders {
     #[must_use]
     pub fn open(&self, granted: Granted<Arc<BoardRecord>>) -> OpenBoard {
         let view = self.reads.view(granted.subject());
+        if view.is_none() {
+            // What is read from the database may be newer than the record.
+            self.basis.has_more();
+        }
         OpenBoard { granted, view }
     }
 
@@ -148,7 +179,9 @@ impl Loaders {
     /// # Errors
     /// Those of the port.
     pub async fn user(&self, id: UserId) -> Result<Option<Arc<User>>> {
-        load(&self.users, id).await
+        let user = load(&self.users, id).await?;
+        self.basis.user(user.as_deref());
+        Ok(user)
     }
 
     /// Counts of a board.
@@ -167,7 +200,9 @@ impl Loaders {
     /// # Errors
     /// Those of the port.
     pub async fn locate_node(&self, id: NodeId) -> Result<Option<BoardId>> {
-        load(&self.node_places, id).await
+        let place = load(&self.node_places, id).await?;
+        self.basis.place(place.is_some());
+        Ok(place)
     }
 
     /// On which board a link lies.
@@ -175,7 +210,9 @@ impl Loaders {
     /// # Errors
     /// Those of the port.
     pub async fn locate_link(&self, id: LinkId) -> Result<Option<BoardId>> {
-        load(&self.link_places, id).await
+        let place = load(&self.link_places, id).await?;
+        self.basis.place(place.is_some());
+        Ok(place)
     }
 
     /// A living node of the board.

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use diesel::sql_types::{Array, BigInt, Text, Uuid as SqlUuid};
 use uuid::Uuid;
 
@@ -17,7 +18,7 @@ use super::{
     statement::Statement,
 };
 use crate::domain::{
-    BoardId, BoardRecord, Error, Result, ShareId, Snapshot, Stamp, Stamps, UserId,
+    AnswerKey, Basis, BoardId, BoardRecord, Error, Result, ShareId, Snapshot, Stamp, Stamps, UserId,
     ports::{BoardView, CacheSource, Views},
 };
 
@@ -90,6 +91,13 @@ impl Views for Store {
     fn view(&self, _: &BoardRecord) -> Option<Arc<dyn BoardView>> {
         None
     }
+
+    /// Nor an answer.
+    fn kept_answer(&self, _: &AnswerKey) -> Option<Bytes> {
+        None
+    }
+
+    fn keep_answer(&self, _: AnswerKey, _: Basis, _: Bytes) {}
 }
 
 fn of_board(statement: Statement<RecordSql>, board: BoardId) -> Statement<RecordSql> {

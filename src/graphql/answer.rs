@@ -1,0 +1,109 @@
+//! Answers as they go out, and which of them may be used again.
+//!
+//! A query that reads boards and what lies on them always has the same answer while those boards and the viewer's account
+//! are unchanged. Such an answer is kept as bytes and served again without parsing or running anything, after the one
+//! question whether all that it rests on is as it was (`ports::Views`). Which root fields that holds for is said here;
+//! everything that is not named is run each time.
+
+use async_graphql::{
+    Request, Response,
+    parser::types::{ExecutableDocument, OperationType, Selection},
+};
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use crate::{access::Viewer, domain::AnswerKey};
+
+/// Root fields that read nothing but the schema, accounts, boards and what lies on them.
+const KEPT_ROOTS: &[&str] = &["__schema", "__type", "__typename", "board", "node", "nodes", "viewer"];
+
+/// An answer as it goes out.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The response in JSON.
+    pub body: Bytes,
+    /// Whether the document could run at all; errors in fields are answers too.
+    pub ran: bool,
+}
+
+impl From<Response> for Answer {
+    fn from(response: Response) -> Self {
+        let could_not_run = response.is_err()
+            && response.data == async_graphql::Value::Null
+            && response.errors.iter().all(|error| error.path.is_empty());
+        match serde_json::to_vec(&response) {
+            Ok(body) => Answer { body: body.into(), ran: !could_not_run },
+            Err(error) => {
+                // Every value of the API has a form in JSON.
+                tracing::error!(%error, "A response could not be written as JSON");
+                let body = br#"{"data":null,"errors":[{"message":"Internal error","extensions":{"code":"INTERNAL"}}]}"#;
+                Answer { body: Bytes::from_static(body), ran: true }
+            }
+        }
+    }
+}
+
+/// What the answer to a request can be found by; `None` where it is never used again.
+pub(super) fn key(viewer: &Viewer, request: &Request) -> Option<AnswerKey> {
+    let class = viewer.access_class()?;
+    let variables = serde_json::to_vec(&request.variables).ok()?;
+    let mut hash = Sha256::new();
+    match class {
+        Some((user, stamp)) => {
+            hash.update([1]);
+            hash.update(user.0.as_bytes());
+            hash.update(stamp.to_be_bytes());
+        }
+        None => hash.update([0]),
+    }
+    let operation = request.operation_name.as_deref().unwrap_or_default();
+    for part in [request.query.as_bytes(), operation.as_bytes(), &variables] {
+        // With its length, so that no two lists of parts look the same.
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    Some(AnswerKey(hash.finalize().into()))
+}
+
+/// Whether a document only asks for what its answer can be used again for.
+pub(super) fn is_kept(document: &ExecutableDocument) -> bool {
+    document.operations.iter().all(|(_, operation)| {
+        let roots = &operation.node.selection_set.node.items;
+        operation.node.ty == OperationType::Query
+            && roots.iter().all(|root| {
+                matches!(&root.node, Selection::Field(field) if KEPT_ROOTS.contains(&field.node.name.node.as_str()))
+            })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::{Variables, parser::parse_query};
+    use serde_json::json;
+
+    use super::*;
+
+    fn request(query: &str, variables: serde_json::Value) -> Request {
+        Request::new(query).variables(Variables::from_json(variables))
+    }
+
+    #[test]
+    fn keys_tell_requests_apart() {
+        let of = |request: &Request| key(&Viewer::anonymous(), request).unwrap();
+        let one = of(&request("{a}", json!({ "x": 1 })));
+        assert_eq!(one, of(&request("{a}", json!({ "x": 1 }))));
+        assert_ne!(one, of(&request("{a}", json!({ "x": 2 }))));
+        assert_ne!(one, of(&request("{a }", json!({ "x": 1 }))));
+        assert_ne!(one, of(&request("{a}", json!({ "x": 1 })).operation_name("Q")));
+        assert_eq!(key(&Viewer::system("a test"), &request("{a}", json!({}))), None);
+    }
+
+    #[test]
+    fn only_what_is_named_is_kept() {
+        let is_kept = |query: &str| is_kept(&parse_query(query).unwrap());
+        assert!(is_kept("{ board(id: \"1\") { boards { id } } node(id: \"2\") { id } __typename }"));
+        assert!(!is_kept("{ boards { nodes { id } } }") && !is_kept("{ viewer { id } service { version } }"));
+        assert!(!is_kept("{ ... on Query { viewer { id } } }") && !is_kept("mutation { node(id: \"1\") { id } }"));
+        assert!(!is_kept("query A { viewer { id } } query B { sharedBoard(token: \"t\") { id } }"));
+    }
+}
