@@ -13,6 +13,7 @@ use crate::{
     cache::Cached,
     config::Config,
     domain::{Code, Error, Result, UserId, ports::Reads},
+    events::Hub,
     graphql,
     http::{self, Gateway, GraphiqlPage, Probe, Sample},
     outbound::Outbound,
@@ -77,7 +78,15 @@ impl App {
             is_read_only: false,
             limits: config.limits.clone(),
         };
-        let services = Arc::new(Services::new(Arc::new(cached.clone()), tokens, SecretHasher::default(), info));
+        let feed = Hub::new(Arc::new(store.clone()));
+        let services = Arc::new(Services::new(
+            Arc::new(cached.clone()),
+            Arc::new(store.clone()),
+            Arc::new(feed),
+            tokens,
+            SecretHasher::default(),
+            info,
+        ));
         let probe = Arc::new(Health { store: store.clone(), cached: cached.clone() });
         Ok(App { store, cached, services, probe })
     }

@@ -8,6 +8,7 @@ pub mod app;
 pub mod cache;
 pub mod config;
 pub mod domain;
+pub mod events;
 pub mod graphql;
 pub mod http;
 pub mod loaders;

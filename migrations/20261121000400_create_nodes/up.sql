@@ -256,6 +256,10 @@ CREATE INDEX node_hierarchy_child ON node_hierarchy (board_id, child_id);
 CREATE FUNCTION check_folder_cycle() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path = pg_catalog, public
+    -- Its plans are kept, and may have been made while the tables were empty: without this they read them whole ever after.
+    SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
 AS $$
 DECLARE
     bad record;

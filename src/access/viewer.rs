@@ -4,23 +4,39 @@
 
 use std::sync::Arc;
 
-use crate::domain::{Redemption, Share, Stamp, User, UserId};
+use super::token_digest;
+use crate::domain::{Redemption, Share, Stamp, TokenDigest, User, UserId};
 
 /// Proof that a share link was redeemed by whoever asks; only [`HeldShare::after`] makes one.
 #[derive(Clone, Debug)]
-pub struct HeldShare(Arc<Share>);
+pub struct HeldShare {
+    share: Arc<Share>,
+    token: TokenDigest,
+}
 
 impl HeldShare {
     /// The link as held after a redemption that was granted.
     #[must_use]
-    pub fn after(share: Arc<Share>, redemption: Redemption) -> Option<Self> {
-        (redemption == Redemption::Granted).then_some(HeldShare(share))
+    pub fn after(share: Arc<Share>, token: TokenDigest, redemption: Redemption) -> Option<Self> {
+        (redemption == Redemption::Granted).then_some(HeldShare { share, token })
+    }
+
+    /// The link as it is now; who held it goes on holding it.
+    #[must_use]
+    pub fn again(&self, share: Arc<Share>) -> Self {
+        HeldShare { share, token: self.token }
+    }
+
+    /// Digest of its token.
+    #[must_use]
+    pub fn token(&self) -> &TokenDigest {
+        &self.token
     }
 
     /// The link.
     #[must_use]
     pub fn share(&self) -> &Share {
-        &self.0
+        &self.share
     }
 }
 
@@ -82,6 +98,16 @@ impl Viewer {
     pub fn access_class(&self) -> Option<Option<(UserId, Stamp)>> {
         let is_plain = self.share.is_none() && self.system.is_none();
         is_plain.then(|| self.user.as_ref().map(|user| (user.id, user.stamp)))
+    }
+
+    /// Digest of who this is: an account, or whoever holds a share link.
+    #[must_use]
+    pub fn principal(&self) -> TokenDigest {
+        match (&self.user, &self.share) {
+            (Some(user), _) => token_digest(&user.id.to_string()),
+            (None, Some(held)) => token_digest(&held.share().id.to_string()),
+            (None, None) => token_digest(self.system.unwrap_or("anonymous")),
+        }
     }
 
     /// Whether this is the program itself.

@@ -9,8 +9,8 @@ use std::{
 };
 
 use crate::domain::{
-    BoardStats, Link, LinkDirection, LinkId, LinkList, LinkPageKey, MAX_FOLDER_DEPTH, Node, NodeId, NodeKind, NodeList,
-    NodeOrder, NodeOrderKey, NodePageKey, NodeScope, Page, Snapshot, ports::BoardView,
+    BoardStats, Committed, Link, LinkDirection, LinkId, LinkList, LinkPageKey, MAX_FOLDER_DEPTH, Node, NodeId,
+    NodeKind, NodeList, NodeOrder, NodeOrderKey, NodePageKey, NodeScope, Page, Snapshot, ports::BoardView,
 };
 
 /// A board's graph, indexed for the lists that the API offers.
@@ -70,6 +70,29 @@ impl BoardState {
             links_at,
             weight_bytes: u32::try_from(weight_bytes).unwrap_or(u32::MAX),
         }
+    }
+
+    /// The board after the next change.
+    pub(super) fn after(&self, committed: &Committed) -> Self {
+        let mut nodes = self.nodes.clone();
+        for node in &committed.nodes {
+            nodes.insert(node.id, Arc::clone(node));
+        }
+        for id in &committed.deleted {
+            nodes.remove(id);
+        }
+        let gone: HashSet<LinkId> =
+            committed.links_deleted.iter().copied().chain(committed.links.iter().map(|link| link.id)).collect();
+        let kept = self.links.iter().filter(|link| !gone.contains(&link.id)).chain(&committed.links);
+        // Links go with their ends.
+        let is_visible = |link: &Link| nodes.contains_key(&link.from) && nodes.contains_key(&link.to);
+        let links = kept.filter(|link| is_visible(link)).map(Arc::clone).collect();
+        BoardState::new(Snapshot {
+            record: Arc::clone(&committed.record),
+            stats: committed.stats,
+            links,
+            nodes: nodes.into_values().collect(),
+        })
     }
 
     /// The board version it shows.

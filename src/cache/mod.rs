@@ -29,10 +29,10 @@ use self::{answers::Answers, board_state::BoardState, coherence::Coherence};
 use crate::{
     config::{CacheConfig, CacheMode},
     domain::{
-        AnswerKey, Basis, BoardId, BoardList, BoardRecord, BoardStats, Link, LinkId, LinkList, LinkPageKey,
-        ListedBoard, Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText, Page, PageRequest, Redemption, Result,
-        Share, ShareId, TokenDigest, User, UserId,
-        ports::{BoardView, Boards, CacheSource, Links, Nodes, Reads, Shares, Users, Views},
+        AnswerKey, Basis, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, Committed, Link, LinkId, LinkList,
+        LinkPageKey, ListedBoard, Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText, Page, PageRequest,
+        Redemption, Result, Share, ShareId, TokenDigest, User, UserId,
+        ports::{BoardView, Boards, CacheSource, Events, Links, Nodes, Reads, Shares, Users, Views},
     },
 };
 
@@ -87,6 +87,7 @@ struct Inner<S> {
     places: Cache<NodeId, BoardId>,
     too_big: Cache<BoardId, ()>,
     filling: Mutex<HashSet<BoardId>>,
+    applying: Mutex<()>,
     filled: Notify,
     answers_served: AtomicU64,
     hits: AtomicU64,
@@ -137,6 +138,7 @@ impl<S: Source + Clone + 'static> Cached<S> {
             places: Cache::builder().max_capacity(100_000).build(),
             too_big: Cache::builder().max_capacity(10_000).time_to_live(TOO_BIG_FOR).build(),
             filling: Mutex::default(),
+            applying: Mutex::default(),
             filled: Notify::new(),
             answers_served: AtomicU64::new(0),
             hits: AtomicU64::new(0),
@@ -200,9 +202,13 @@ impl<S: Source + Clone + 'static> Cached<S> {
         }
     }
 
+    /// Keeps a record, unless a newer one is there: a read that began before a write may end after it.
     fn keep(&self, record: &Arc<BoardRecord>) {
         if self.0.mode != CacheMode::Off {
-            self.0.records.insert(record.board.id, Arc::clone(record));
+            self.0.records.entry(record.board.id).and_upsert_with(|kept| match kept {
+                Some(kept) if kept.value().board.version > record.board.version => kept.into_value(),
+                _ => Arc::clone(record),
+            });
         }
     }
 
@@ -220,8 +226,12 @@ impl<S: Source + Clone + 'static> Cached<S> {
             let Ok(_slot) = cached.0.fill_slots.acquire().await else { return };
             match cached.0.source.snapshot(board, cached.0.snapshot_max_nodes).await {
                 Ok(Some(snapshot)) => {
-                    // The state is served only beside a record of the same version, so an overtaken fill does no harm.
-                    cached.0.states.insert(board, Arc::new(BoardState::new(snapshot)));
+                    // The state is served only beside a record of the same version; one that was overtaken is not kept.
+                    let state = Arc::new(BoardState::new(snapshot));
+                    cached.0.states.entry(board).and_upsert_with(|kept| match kept {
+                        Some(kept) if kept.value().version() > state.version() => kept.into_value(),
+                        _ => Arc::clone(&state),
+                    });
                 }
                 Ok(None) => cached.0.too_big.insert(board, ()),
                 Err(error) => {
@@ -276,6 +286,28 @@ impl<S: Source + Clone + 'static> Views for Cached<S> {
         let answer = self.0.answers.take(key, |basis| self.0.still_holds(basis))?;
         self.0.answers_served.fetch_add(1, Ordering::Relaxed);
         Some(answer)
+    }
+
+    fn committed(&self, committed: &Committed) {
+        if self.0.mode == CacheMode::Off {
+            return;
+        }
+        let (id, version) = (committed.record.board.id, committed.record.board.version);
+        // One after the other: two commits of this process may come here in either order.
+        let _applying = self.0.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        self.keep(&committed.record);
+        let Some(state) = self.0.states.get(&id).filter(|state| state.version() < version) else { return };
+        if state.version() + 1 == version && committed.restored.is_empty() {
+            self.0.states.insert(id, Arc::new(state.after(committed)));
+        } else {
+            self.0.states.invalidate(&id);
+        }
+    }
+
+    fn forget(&self, board: BoardId) {
+        let _applying = self.0.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.records.invalidate(&board);
+        self.0.states.invalidate(&board);
     }
 
     fn keep_answer(&self, key: AnswerKey, basis: Basis, body: Bytes) {
@@ -392,6 +424,17 @@ impl<S: Source + Clone + 'static> Links for Cached<S> {
 
     async fn link_counts(&self, lists: &[LinkList]) -> Result<Vec<i64>> {
         self.0.source.link_counts(lists).await
+    }
+}
+
+#[async_trait]
+impl<S: Source + Clone + 'static> Events for Cached<S> {
+    async fn events(&self, after: &[(BoardId, i64)], most: i64) -> Result<Vec<BoardEvent>> {
+        self.0.source.events(after, most).await
+    }
+
+    async fn event_count(&self, board: BoardId) -> Result<i64> {
+        self.0.source.event_count(board).await
     }
 }
 

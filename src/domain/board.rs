@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{BoardId, Cursor, SortKey, Stamp, User, UserId};
 
 /// A board, without what lies on it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Board {
     /// Its id.
     pub id: BoardId,

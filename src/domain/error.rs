@@ -118,7 +118,7 @@ impl Error {
 
     /// What only the log may read.
     #[must_use]
-    pub fn cause(&self) -> Option<&(dyn StdError + Send + Sync)> {
+    pub fn cause(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
         self.0.cause.as_deref()
     }
 }

@@ -18,7 +18,7 @@ words!(
 );
 
 /// A link between two nodes of one board.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Link {
     /// Its id.
     pub id: LinkId,

@@ -4,7 +4,9 @@
 
 pub mod answer;
 pub mod board;
+pub mod change;
 pub mod error;
+pub mod event;
 pub mod fetch;
 pub mod id;
 pub mod import;
@@ -12,6 +14,7 @@ pub mod link;
 pub mod node;
 pub mod page;
 pub mod ports;
+pub mod refusal;
 pub mod share;
 pub mod snapshot;
 pub mod user;
@@ -21,16 +24,22 @@ pub use answer::{AnswerKey, Basis};
 pub use board::{
     Board, BoardList, BoardOrder, BoardOrderKey, BoardRecord, BoardStats, BoardsOf, ListedBoard, Permission,
 };
+pub use change::{
+    Action, Below, BoardEdit, BoardWrites, Change, ChangeSet, Child, Claim, Committed, IdempotencyKey, LinkEdit,
+    Logged, MAX_CHANGES, NodeEdit, NodeWrite, Origin, Place, Spot, StoredNode,
+};
 pub use error::{Code, Error, Result};
+pub use event::{BoardEvent, EVENT_ORDER, event_place, version_at};
 pub use fetch::{Fetch, Fetched};
 pub use id::{AnyId, BoardId, LinkId, MediaId, NodeId, ShareId, UserId};
 pub use link::{LINK_ORDER, Link, LinkDirection, LinkKind, LinkList, LinkPageKey};
 pub use node::{
-    Chat, ChatResponseFormat, Folder, FolderSortOrder, MAX_FOLDER_DEPTH, Node, NodeFilter, NodeKey, NodeKind, NodeList,
-    NodeOrder, NodeOrderKey, NodePageKey, NodeScope, NodeText, NodeType, Placement, ProcessingStatus, Rect, Resource,
-    ResourceType,
+    CHAT_MODELS, Chat, ChatResponseFormat, Folder, FolderSortOrder, MAX_FOLDER_DEPTH, Node, NodeFilter, NodeKey,
+    NodeKind, NodeList, NodeOrder, NodeOrderKey, NodePageKey, NodeScope, NodeText, NodeType, Placement,
+    ProcessingStatus, Rect, Resource, ResourceType,
 };
 pub use page::{Cursor, MAX_PAGE, Page, PageRequest, SortKey};
+pub use refusal::{Failure, Outcome, Refusal, RefusalKind};
 pub use share::{Redemption, Share, TokenDigest};
 pub use snapshot::{Snapshot, Stamp, Stamps};
 pub use user::User;

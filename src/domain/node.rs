@@ -11,7 +11,7 @@ use super::{BoardId, Cursor, LinkDirection, LinkKind, MediaId, NodeId, PageReque
 pub const MAX_FOLDER_DEPTH: i32 = 64;
 
 /// A node of any kind.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Node {
     /// Its id.
     pub id: NodeId,
@@ -49,7 +49,7 @@ pub struct Placement {
 }
 
 /// The type-specific part of a node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum NodeKind {
     /// Something to read.
     Resource(Box<Resource>),
@@ -60,7 +60,7 @@ pub enum NodeKind {
 }
 
 /// A text, link, document or medium.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Resource {
     /// What kind of resource.
     pub resource_type: ResourceType,
@@ -97,8 +97,12 @@ pub struct NodeText {
     pub summary: Option<String>,
 }
 
+/// Names of the models that a chat may have; a custom one comes with its address.
+pub const CHAT_MODELS: &[&str] =
+    &["claude-3-opus", "claude-3-sonnet", "claude-3-haiku", "gpt-4", "gpt-4-turbo", "gpt-3.5-turbo", "custom"];
+
 /// Configuration of an AI chat.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Chat {
     /// Name of the model.
     pub model: String,
@@ -129,7 +133,7 @@ pub struct Chat {
 }
 
 /// A folder.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Folder {
     /// Name.
     pub name: String,

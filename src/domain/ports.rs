@@ -3,15 +3,18 @@
 //! `store` answers from PostgreSQL and `cache` from memory, falling back to what it wraps; loaders and services name only
 //! these traits. Permission is not decided here: who calls has decided it.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use serde_json::Value;
 
 use super::{
-    AnswerKey, Basis, BoardId, BoardList, BoardRecord, BoardStats, Link, LinkId, LinkList, LinkPageKey, ListedBoard,
-    Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText, Page, PageRequest, Redemption, Result, Share, ShareId,
-    Snapshot, Stamps, TokenDigest, User, UserId,
+    AnswerKey, Basis, Below, Board, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, BoardWrites, Child, Claim,
+    Committed, IdempotencyKey, Link, LinkId, LinkKind, LinkList, LinkPageKey, ListedBoard, Node, NodeId, NodeKey,
+    NodeList, NodePageKey, NodeText, Origin, Outcome, Page, PageRequest, Redemption, Result, Share, ShareId, Snapshot,
+    Stamps, StoredNode, TokenDigest, User, UserId,
 };
 
 /// Reading boards.
@@ -112,9 +115,68 @@ pub trait Views: Send + Sync {
     fn kept_answer(&self, key: &AnswerKey) -> Option<Bytes>;
     /// Keeps an answer for as long as that is so.
     fn keep_answer(&self, key: AnswerKey, basis: Basis, body: Bytes);
+    /// Takes over what this process has just committed, before anybody is told.
+    fn committed(&self, committed: &Committed);
+    /// Lets go of a board whose row, people or existence this process has just changed.
+    fn forget(&self, board: BoardId);
+}
+
+/// Reading the change log.
+#[async_trait]
+pub trait Events: Send + Sync {
+    /// For each board the entries after a version, at most so many of each, in the order of versions.
+    async fn events(&self, after: &[(BoardId, i64)], most: i64) -> Result<Vec<BoardEvent>>;
+    /// How many entries the log of a board has kept.
+    async fn event_count(&self, board: BoardId) -> Result<i64>;
+}
+
+/// Following the change log.
+pub trait Feed: Send + Sync {
+    /// Says that this process has just committed something.
+    fn committed(&self);
+    /// The entries of a board after a version, then those to come, each once and in order. A version that is missing in the
+    /// log is left out: whoever follows sees the gap.
+    fn follow(&self, board: BoardId, after: i64) -> BoxStream<'static, Arc<BoardEvent>>;
+}
+
+/// Changing boards.
+#[async_trait]
+pub trait Writes: Send + Sync {
+    /// Begins to change a living board: waits for its lock and holds it until the end. `None` where there is no such board.
+    async fn begin(&self, board: BoardId) -> Result<Option<Box<dyn BoardTransaction>>>;
+    /// Makes a board, with a copy of everything that lives on `from` if one is named.
+    async fn create_board(&self, board: Board, from: Option<BoardId>, origin: Origin) -> Outcome<Arc<BoardRecord>>;
+    /// Brings a deleted board of this owner back; the board if it lives afterwards, whoever owns it.
+    async fn restore_board(&self, board: BoardId, owner: UserId, origin: Origin) -> Outcome<Option<Arc<BoardRecord>>>;
+}
+
+/// A transaction on one board, under its lock. Dropping it undoes everything.
+#[async_trait]
+pub trait BoardTransaction: Send {
+    /// The board as it is under the lock.
+    fn record(&self) -> &Arc<BoardRecord>;
+    /// Asks for the key of a request; whoever else comes with it waits for the end of this transaction.
+    async fn claim(&mut self, key: &IdempotencyKey) -> Result<Claim>;
+    /// Nodes wherever they are, deleted or not.
+    async fn nodes(&mut self, ids: &[NodeId]) -> Result<Vec<StoredNode>>;
+    /// Texts of resources of the board.
+    async fn contents(&mut self, ids: &[NodeId]) -> Result<HashMap<NodeId, Option<String>>>;
+    /// Links by id, wherever they are, and those of the board between two ends, of a kind.
+    async fn links(&mut self, ids: &[LinkId], pairs: &[(NodeId, NodeId, LinkKind)]) -> Result<Vec<Link>>;
+    /// Every folder of the board that lies in another, with that other.
+    async fn folders(&mut self) -> Result<Vec<(NodeId, NodeId)>>;
+    /// What lies directly in folders, deleted or not.
+    async fn children(&mut self, folders: &[NodeId]) -> Result<Vec<Child>>;
+    /// What lies in folders at any depth, deleted or not.
+    async fn below(&mut self, folders: &[NodeId]) -> Result<Vec<Below>>;
+    /// Deletes the board, softly.
+    async fn delete_board(self: Box<Self>, origin: Origin) -> Result<()>;
+    /// Writes everything, steps the version of the board if there is anything, logs it, keeps `result` for the key of the
+    /// request, and makes it last.
+    async fn commit(self: Box<Self>, writes: BoardWrites, origin: Origin, result: Value) -> Outcome<Committed>;
 }
 
 /// Everything that reading needs, as one value to hand around.
-pub trait Reads: Boards + Nodes + Links + Users + Shares + Views {}
+pub trait Reads: Boards + Nodes + Links + Users + Shares + Events + Views {}
 
-impl<T: Boards + Nodes + Links + Users + Shares + Views> Reads for T {}
+impl<T: Boards + Nodes + Links + Users + Shares + Events + Views> Reads for T {}

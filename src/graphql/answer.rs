@@ -65,6 +65,11 @@ pub(super) fn key(viewer: &Viewer, request: &Request) -> Option<AnswerKey> {
     Some(AnswerKey(hash.finalize().into()))
 }
 
+/// Whether a document holds a mutation.
+pub(super) fn writes(document: &ExecutableDocument) -> bool {
+    document.operations.iter().any(|(_, operation)| operation.node.ty == OperationType::Mutation)
+}
+
 /// Whether a document only asks for what its answer can be used again for.
 pub(super) fn is_kept(document: &ExecutableDocument) -> bool {
     document.operations.iter().all(|(_, operation)| {

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{
+    event::{BoardEventConnection, EventRows},
     link::{LinkConnection, LinkKind, LinkRows},
     node::{BoardNodeConnection, NodeFilter, NodeOrder, NodeRows, NodeType, Rect},
     page::connection,
@@ -17,8 +18,8 @@ use super::{
 };
 use crate::{
     domain::{
-        self, BoardList, BoardRecord, LINK_ORDER, LinkList, LinkPageKey, ListedBoard, NodeList, NodePageKey, NodeScope,
-        Page, PageRequest,
+        self, BoardList, BoardRecord, EVENT_ORDER, LINK_ORDER, LinkList, LinkPageKey, ListedBoard, NodeList,
+        NodePageKey, NodeScope, Page, PageRequest,
     },
     service,
 };
@@ -119,7 +120,7 @@ impl Board {
         let page = PageRequest::new(first, after.as_deref(), last, before.as_deref(), order.name())?;
         let list =
             NodeList { board_id: self.0.board.id(), scope: NodeScope::Board, link_kinds: Vec::new(), filter, order };
-        Ok(NodeRows::read(&self.0, NodePageKey { list, page }).await?)
+        Ok(Box::pin(NodeRows::read(&self.0, NodePageKey { list, page })).await?)
     }
 
     /// What lies on the board in no folder, the oldest first.
@@ -136,7 +137,7 @@ impl Board {
         let page = PageRequest::new(first, after.as_deref(), last, before.as_deref(), order.name())?;
         let list =
             NodeList { board_id: self.0.board.id(), scope: NodeScope::Roots, link_kinds: Vec::new(), filter, order };
-        Ok(NodeRows::read(&self.0, NodePageKey { list, page }).await?)
+        Ok(Box::pin(NodeRows::read(&self.0, NodePageKey { list, page })).await?)
     }
 
     /// Links between nodes of the board, the oldest first.
@@ -150,7 +151,18 @@ impl Board {
     ) -> Result<LinkConnection> {
         let page = PageRequest::new(first, after.as_deref(), last, before.as_deref(), LINK_ORDER)?;
         let list = LinkList { board_id: self.0.board.id(), node: None, kinds: LinkKind::settled(kinds) };
-        Ok(LinkRows::read(&self.0, LinkPageKey { list, page }).await?)
+        Ok(Box::pin(LinkRows::read(&self.0, LinkPageKey { list, page })).await?)
+    }
+
+    /// What changed on the board, oldest first: the log that subscriptions follow.
+    async fn events(
+        &self,
+        #[graphql(desc = "How many, 1 to 100.")] first: Option<i32>,
+        #[graphql(desc = "Only what comes after this cursor; from the first entry that is kept if not given.")]
+        after: Option<String>,
+    ) -> Result<BoardEventConnection> {
+        let page = PageRequest::new(first, after.as_deref(), None, None, EVENT_ORDER)?;
+        Ok(Box::pin(EventRows::read(&self.0, &page)).await?)
     }
 
     /// Counts of what lives on the board.
@@ -333,6 +345,19 @@ impl BoardRows {
 }
 
 connection!(BoardConnection, BoardEdge, Board, (Scope, ListedBoard), BoardRows, "boards");
+
+impl BoardEdge {
+    /// A board that was just made, at its place among those of the viewer, the last changed first.
+    pub(super) fn of_new(session: &Arc<Session>, scope: Scope) -> Self {
+        let order = domain::BoardOrder { key: domain::BoardOrderKey::Updated, descending: true };
+        let record = Arc::clone(scope.board.record());
+        let place = record.board.time_place(order.key);
+        let of = domain::BoardsOf::ReachableBy(record.board.owner_id);
+        let list = BoardList { of, name_contains: None, is_template: None, is_public: None, order };
+        let rows = BoardRows { session: Arc::clone(session), list };
+        BoardEdge::new((scope, ListedBoard { record, place }), Arc::new(rows))
+    }
+}
 
 impl BoardConnection {
     /// The boards of the page.

@@ -56,7 +56,13 @@ fn foreign(message: &str, is_in_a_field: bool) -> Code {
 /// An answer that only says why nothing was done.
 #[must_use]
 pub fn refusal(error: &Error) -> Answer {
+    refused(error).into()
+}
+
+/// A response that only says why nothing was done.
+#[must_use]
+pub fn refused(error: &Error) -> Response {
     let mut refused = ServerError::new(error.message(), None);
     refused.source = Some(std::sync::Arc::new(error.clone()));
-    settle(Response::from_errors(vec![refused])).into()
+    settle(Response::from_errors(vec![refused]))
 }

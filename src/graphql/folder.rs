@@ -103,7 +103,7 @@ node_object!(
                 filter: domain::NodeFilter::default(),
                 order: NodeOrder::OLDEST,
             };
-            Ok(self.0.scope.loaders().node_count(&self.0.scope.board, list).await?)
+            Ok(Box::pin(self.0.scope.loaders().node_count(&self.0.scope.board, list)).await?)
         }
     }
 );

@@ -45,12 +45,22 @@ impl Link {
 
     /// Where it starts.
     async fn from(&self) -> Result<BoardNode> {
-        self.end(self.link.from).await
+        Box::pin(self.end(self.link.from)).await
+    }
+
+    /// Id of the node where it starts, for clients that have the nodes already.
+    async fn from_id(&self) -> ID {
+        id(self.link.from)
+    }
+
+    /// Id of the node where it ends.
+    async fn to_id(&self) -> ID {
+        id(self.link.to)
     }
 
     /// Where it ends.
     async fn to(&self) -> Result<BoardNode> {
-        self.end(self.link.to).await
+        Box::pin(self.end(self.link.to)).await
     }
 
     /// What it means.
@@ -138,6 +148,14 @@ impl LinkRows {
 
     async fn total_count(&self) -> domain::Result<i64> {
         self.scope.loaders().link_count(&self.scope.board, self.list.clone()).await
+    }
+}
+
+impl LinkEdge {
+    /// A link at its place among all of its board, the oldest first.
+    pub(super) fn of_board(scope: &Scope, link: &Arc<domain::Link>) -> Self {
+        let list = LinkList { board_id: link.board_id, node: None, kinds: Vec::new() };
+        LinkEdge::new(Arc::clone(link), Arc::new(LinkRows { scope: scope.clone(), list }))
     }
 }
 

@@ -1,15 +1,17 @@
 //! The GraphQL schema: what clients see. One file per noun; resolvers decode ids, ask a loader or a service, and no more.
 //!
 //! [`Api::new`] builds the schema with nothing connected, so the SDL needs no database; [`Api::answer`] answers a request of
-//! a [`Session`]. Mutations and subscriptions will be roots of their own beside `query.rs`.
+//! a [`Session`]. Mutations have a folder of their own; subscriptions are `subscription.rs`, and run by [`Api::stream`].
 
 mod answer;
 mod board;
 mod chat;
 mod error;
+mod event;
 mod folder;
 mod limits;
 mod link;
+mod mutation;
 mod node;
 mod node_list;
 mod page;
@@ -19,20 +21,27 @@ mod rows;
 mod scalar;
 mod scope;
 mod service;
+mod subscription;
 mod user;
 
 use std::sync::Arc;
 
-use async_graphql::{EmptyMutation, EmptySubscription, Request, Schema};
+use async_graphql::{Request, Response, Schema};
+use futures_util::{StreamExt, stream, stream::BoxStream};
 
 pub use answer::Answer;
-pub use error::refusal;
+pub use error::{refusal, refused};
+pub use mutation::Mutation;
 pub use query::Query;
 pub use scope::Session;
+pub use subscription::Subscription;
 
-use crate::config::LimitsConfig;
+use crate::{
+    config::LimitsConfig,
+    domain::{Code, Error},
+};
 
-type ApiSchema = Schema<Query, EmptyMutation, EmptySubscription>;
+type ApiSchema = Schema<Query, Mutation, Subscription>;
 
 /// The API: its schema, and what documents may ask for.
 pub struct Api {
@@ -44,7 +53,7 @@ impl Api {
     /// Builds the API with nothing connected; `introspection` says whether clients may ask for the schema.
     #[must_use]
     pub fn new(limits: LimitsConfig, introspection: bool) -> Self {
-        let builder = Schema::build(Query, EmptyMutation, EmptySubscription).limit_depth(limits.max_depth as usize);
+        let builder = Schema::build(Query, Mutation::default(), Subscription).limit_depth(limits.max_depth as usize);
         let schema = if introspection { builder.finish() } else { builder.disable_introspection().finish() };
         Api { schema, limits }
     }
@@ -59,6 +68,9 @@ impl Api {
             Ok(request) => request,
             Err(error) => return refusal(&error),
         };
+        if session.only_reads && request.parsed_query().is_ok_and(answer::writes) {
+            return refusal(&by_get());
+        }
         let is_kept = request.parsed_query().is_ok_and(answer::is_kept);
         let loaders = Arc::clone(&session.loaders);
         // tokio would interrupt a level of the query after 128 steps, and cut in two what the loaders ask for together.
@@ -73,9 +85,29 @@ impl Api {
     }
 }
 
+impl Api {
+    /// Runs one operation as a stream: a subscription with a response for each event, anything else with one.
+    pub fn stream(&self, session: Arc<Session>, request: Request) -> BoxStream<'static, Response> {
+        let refuse = |error| stream::iter([refused(&error)]).boxed();
+        match limits::admit(request, &self.limits) {
+            Ok(mut request) => {
+                if session.only_reads && request.parsed_query().is_ok_and(answer::writes) {
+                    return refuse(by_get());
+                }
+                self.schema.execute_stream(request.data(session)).map(error::settle).boxed()
+            }
+            Err(error) => refuse(error),
+        }
+    }
+}
+
+fn by_get() -> Error {
+    Error::new(Code::InvalidDocument, "Send mutations by POST")
+}
+
 /// The schema in its definition language: what `schema.graphql` holds.
 #[must_use]
 pub fn sdl() -> String {
-    let sdl = Schema::build(Query, EmptyMutation, EmptySubscription).finish().sdl();
+    let sdl = Schema::build(Query, Mutation::default(), Subscription).finish().sdl();
     format!("{}\n", sdl.trim_end())
 }

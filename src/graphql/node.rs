@@ -98,6 +98,9 @@ impl PageArguments {
     }
 }
 
+// What waits is boxed by itself: a resolver's future holds those of all its fields, and is moved for each field of each
+// row, so that what is in it counts more than one allocation where something is read.
+
 /// Defines a kind of node: the fields that all nodes share, its own fields, and its own lists. A list names the method that
 /// reads it; its paging arguments are added here.
 macro_rules! node_object {
@@ -177,12 +180,12 @@ macro_rules! node_object {
 
             /// The folder that holds it; null when none does.
             pub(super) async fn parent(&self) -> async_graphql::Result<Option<$crate::graphql::folder::FolderNode>> {
-                Ok(self.0.parent().await?)
+                Ok(Box::pin(self.0.parent()).await?)
             }
 
             /// The folders around it, outermost first.
             pub(super) async fn ancestors(&self) -> async_graphql::Result<$crate::graphql::rows::Rows<$crate::graphql::folder::FolderNode>> {
-                Ok(self.0.ancestors().await?)
+                Ok(Box::pin(self.0.ancestors()).await?)
             }
 
             /// Links that start or end here, the oldest first.
@@ -198,7 +201,7 @@ macro_rules! node_object {
                 #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
             ) -> async_graphql::Result<$crate::graphql::link::LinkConnection> {
                 let page = $crate::graphql::node::PageArguments::new(first, after, last, before);
-                Ok(self.0.links(direction, kinds, page).await?)
+                Ok(Box::pin(self.0.links(direction, kinds, page)).await?)
             }
 
             /// Nodes at the other end of its links, each once, the oldest first.
@@ -217,7 +220,7 @@ macro_rules! node_object {
                 #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
             ) -> async_graphql::Result<$crate::graphql::node::BoardNodeConnection> {
                 let page = $crate::graphql::node::PageArguments::new(first, after, last, before);
-                Ok(self.0.linked_nodes(direction, kinds, page).await?)
+                Ok(Box::pin(self.0.linked_nodes(direction, kinds, page)).await?)
             }
 
             $(
@@ -231,7 +234,7 @@ macro_rules! node_object {
                     #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
                 ) -> async_graphql::Result<$crate::graphql::node::BoardNodeConnection> {
                     let page = $crate::graphql::node::PageArguments::new(first, after, last, before);
-                    Ok(self.$read($($argument,)* page).await?)
+                    Ok(Box::pin(self.$read($($argument,)* page)).await?)
                 }
             )*
 
@@ -362,6 +365,20 @@ impl NodeRows {
 
     async fn total_count(&self) -> domain::Result<i64> {
         self.scope.loaders().node_count(&self.scope.board, self.list.clone()).await
+    }
+}
+
+impl BoardNodeEdge {
+    /// A node at its place among all of its board, the oldest first.
+    pub(super) fn of_board(scope: &Scope, node: &Arc<domain::Node>) -> Self {
+        let list = NodeList {
+            board_id: node.board_id,
+            scope: NodeScope::Board,
+            link_kinds: Vec::new(),
+            filter: domain::NodeFilter::default(),
+            order: domain::NodeOrder::OLDEST,
+        };
+        BoardNodeEdge::new(Arc::clone(node), Arc::new(NodeRows { scope: scope.clone(), list }))
     }
 }
 

@@ -52,7 +52,7 @@ macro_rules! connection {
         impl $connection {
             /// The objects of the page with their cursors.
             async fn edges(&self) -> $crate::graphql::rows::Rows<$edge> {
-                let edge = |row: &$row| $edge { row: row.clone(), list: std::sync::Arc::clone(&self.list) };
+                let edge = |row: &$row| $edge::new(row.clone(), std::sync::Arc::clone(&self.list));
                 self.page.rows.iter().map(edge).collect()
             }
 
@@ -68,7 +68,13 @@ macro_rules! connection {
 
             /// How many objects the whole list has. Counted only when it is asked for; large lists take time.
             async fn total_count(&self) -> async_graphql::Result<i64> {
-                Ok(self.list.total_count().await?)
+                Ok(Box::pin(self.list.total_count()).await?)
+            }
+        }
+
+        impl $edge {
+            pub(super) fn new(row: $row, list: std::sync::Arc<$list>) -> Self {
+                $edge { row, list }
             }
         }
 

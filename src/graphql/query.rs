@@ -46,7 +46,7 @@ impl From<BoardNode> for Node {
 }
 
 /// Finds an object by its id; `None` where there is none or the viewer may not see it.
-async fn find(session: &Arc<Session>, id: AnyId) -> domain::Result<Option<Node>> {
+pub(super) async fn find(session: &Arc<Session>, id: AnyId) -> domain::Result<Option<Node>> {
     Ok(match id {
         AnyId::User(id) => {
             // Accounts are met on boards; by id only one's own is found, or anybody could enumerate them.

@@ -38,7 +38,7 @@ node_object!(
 
         /// The text itself, for kinds that have one.
         async fn content(&self) -> Result<Option<String>> {
-            Ok(self.text().await?.content.clone())
+            Ok(Box::pin(self.text()).await?.content.clone())
         }
 
         /// Where it came from.
@@ -58,12 +58,12 @@ node_object!(
 
         /// Text found in the file or behind the link.
         async fn extracted_text(&self) -> Result<Option<String>> {
-            Ok(self.text().await?.extracted_text.clone())
+            Ok(Box::pin(self.text()).await?.extracted_text.clone())
         }
 
         /// Summary, when one was made.
         async fn summary(&self) -> Result<Option<String>> {
-            Ok(self.text().await?.summary.clone())
+            Ok(Box::pin(self.text()).await?.summary.clone())
         }
 
         /// Main points, when they were made.

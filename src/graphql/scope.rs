@@ -19,6 +19,8 @@ use crate::{
 pub struct Session {
     /// Who asks.
     pub viewer: Viewer,
+    /// Whether it came in a way that others can cause (a link, an image): then it only reads.
+    pub only_reads: bool,
     /// From where; only used to count guesses.
     pub address: std::net::IpAddr,
     /// The loaders of this operation.
@@ -30,6 +32,12 @@ pub struct Session {
 impl Session {
     pub(super) fn of(ctx: &Context<'_>) -> Result<Arc<Session>> {
         ctx.data_opt::<Arc<Session>>().cloned().ok_or_else(|| Error::internal("an operation without a session"))
+    }
+
+    /// The same asker later: the viewer as it is now, and nothing read yet.
+    pub(super) async fn again(&self) -> Result<Arc<Session>> {
+        let viewer = self.services.viewer_again(&self.viewer).await?;
+        Ok(Arc::new(Session { viewer, loaders: Arc::new(self.loaders.anew()), ..self.clone() }))
     }
 
     /// The board, if the viewer may see it.

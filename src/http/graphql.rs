@@ -15,13 +15,14 @@ use axum::{
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::{Gateway, identity};
+use super::{Gateway, follow, identity};
 use crate::{
     domain::{Code, Error, Result},
     graphql::{Answer, Session, refusal},
     loaders::Loaders,
 };
 
+const EVENT_STREAM: &str = "text/event-stream";
 const GRAPHQL_JSON: &str = "application/graphql-response+json";
 /// Operations in one request body.
 const MAX_BATCH: usize = 10;
@@ -42,7 +43,7 @@ pub(super) async fn get(
     Query(parameters): Query<GetParameters>,
 ) -> HttpResponse {
     let request = read_parameters(&gateway, parameters).map(BatchRequest::Single);
-    answer(&gateway, &headers, peer, request).await
+    answer(&gateway, &headers, peer, request, true).await
 }
 
 fn read_parameters(gateway: &Gateway, parameters: GetParameters) -> Result<Request> {
@@ -71,7 +72,7 @@ pub(super) async fn post(
         Ok(request) => request,
         Err(_) => Err(Error::new(Code::Timeout, "The request did not arrive in time")),
     };
-    answer(&gateway, &headers, peer, request).await
+    answer(&gateway, &headers, peer, request, false).await
 }
 
 async fn read_body(gateway: &Gateway, headers: &HeaderMap, body: Body) -> Result<BatchRequest> {
@@ -110,6 +111,7 @@ async fn answer(
     headers: &HeaderMap,
     peer: SocketAddr,
     request: Result<BatchRequest>,
+    only_reads: bool,
 ) -> HttpResponse {
     let address = identity::client_address(gateway, headers, peer);
     let ready = async {
@@ -118,6 +120,9 @@ async fn answer(
     };
     let response = match ready.await {
         Err(error) => return refused(headers, &error),
+        Ok((BatchRequest::Single(request), viewer)) if accepts(headers, EVENT_STREAM) => {
+            return follow::events(gateway, follow::session(gateway, viewer, address, only_reads), request);
+        }
         Ok((request, viewer)) => {
             let past_cache = headers
                 .get(header::CACHE_CONTROL)
@@ -127,6 +132,7 @@ async fn answer(
             let session = || {
                 Arc::new(Session {
                     viewer: viewer.clone(),
+                    only_reads,
                     address,
                     loaders: Arc::new(Loaders::new(Arc::clone(reads))),
                     services: Arc::clone(&gateway.services),
@@ -185,11 +191,15 @@ fn refused(headers: &HeaderMap, error: &Error) -> HttpResponse {
 }
 
 fn accepts_graphql_json(headers: &HeaderMap) -> bool {
+    accepts(headers, GRAPHQL_JSON)
+}
+
+fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
     headers
         .get_all(header::ACCEPT)
         .iter()
         .filter_map(|value| value.to_str().ok())
-        .any(|value| value.contains(GRAPHQL_JSON))
+        .any(|value| value.contains(media_type))
 }
 
 fn write(headers: &HeaderMap, status: StatusCode, answer: Answer) -> HttpResponse {

@@ -3,6 +3,7 @@
 //! A request is identified (`identity.rs`), read within bounds and run (`graphql.rs`); probes and metrics (`probes.rs`) and
 //! GraphiQL (`graphiql.rs`) stand beside. What a document means is not decided here.
 
+mod follow;
 mod graphiql;
 mod graphql;
 mod identity;
@@ -56,7 +57,9 @@ pub struct Gateway {
 /// The router of the program.
 pub fn router(gateway: Gateway) -> Router {
     let gateway = Arc::new(gateway);
-    let mut router = Router::new().route("/graphql", get(graphql::get).post(graphql::post));
+    let mut router = Router::new()
+        .route("/graphql", get(graphql::get).post(graphql::post))
+        .route("/graphql/ws", get(follow::socket));
     router = probes::routes(router);
     if gateway.http.metrics_address.is_none() {
         router = router.route("/metrics", get(probes::metrics));

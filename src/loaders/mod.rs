@@ -18,7 +18,7 @@ use dataloader::cached::Loader;
 use crate::{
     access::Granted,
     domain::{
-        AnswerKey, BoardId, BoardList, BoardRecord, BoardStats, Error, Link, LinkId, LinkList, LinkPageKey,
+        AnswerKey, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, Error, Link, LinkId, LinkList, LinkPageKey,
         ListedBoard, Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText, Page, PageRequest, Result, User, UserId,
         ports::{BoardView, Reads},
     },
@@ -115,6 +115,12 @@ impl Loaders {
             basis: BasisOfOperation::default(),
             reads,
         }
+    }
+
+    /// A fresh set over the same reads, for what comes after a write.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        Loaders::new(Arc::clone(&self.reads))
     }
 
     /// An answer in memory that is still true.
@@ -287,6 +293,24 @@ impl Loaders {
             Some(view) => Ok(view.link_page(&key)),
             None => load(&self.link_pages, key).await,
         }
+    }
+
+    /// Entries of the change log. They are asked for board by board and are not batched.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn events(&self, board: BoardId, after: i64, most: i64) -> Result<Vec<BoardEvent>> {
+        self.basis.has_more();
+        self.reads.events(&[(board, after)], most).await
+    }
+
+    /// How many entries the change log of a board has.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn event_count(&self, board: BoardId) -> Result<i64> {
+        self.basis.has_more();
+        self.reads.event_count(board).await
     }
 
     /// How many links a list of the board has.

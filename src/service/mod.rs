@@ -5,15 +5,21 @@
 
 pub mod attempts;
 pub mod board;
+pub mod change;
 pub mod share;
 pub mod user;
 
 use std::sync::Arc;
 
+use futures_util::stream::BoxStream;
+
 use crate::{
     access::{SecretHasher, Tokens},
     config::Environment,
-    domain::ports::Reads,
+    domain::{
+        BoardEvent, BoardId,
+        ports::{Feed, Reads, Writes},
+    },
 };
 
 use self::share::ShareGate;
@@ -34,16 +40,31 @@ pub struct ServiceInfo {
 /// Everything that the layers above ask for.
 pub struct Services {
     reads: Arc<dyn Reads>,
+    writes: Arc<dyn Writes>,
+    feed: Arc<dyn Feed>,
     tokens: Tokens,
     shares: ShareGate,
     info: ServiceInfo,
 }
 
 impl Services {
-    /// Puts the services over `reads`.
+    /// Puts the services over the ports.
     #[must_use]
-    pub fn new(reads: Arc<dyn Reads>, tokens: Tokens, hasher: SecretHasher, info: ServiceInfo) -> Self {
-        Services { reads, tokens, shares: ShareGate::new(hasher), info }
+    pub fn new(
+        reads: Arc<dyn Reads>,
+        writes: Arc<dyn Writes>,
+        feed: Arc<dyn Feed>,
+        tokens: Tokens,
+        hasher: SecretHasher,
+        info: ServiceInfo,
+    ) -> Self {
+        Services { reads, writes, feed, tokens, shares: ShareGate::new(hasher), info }
+    }
+
+    /// The changes of a board after a version, then those to come. Who may hear them is for the caller to check, each time.
+    #[must_use]
+    pub fn follow(&self, board: BoardId, after: i64) -> BoxStream<'static, Arc<BoardEvent>> {
+        self.feed.follow(board, after)
     }
 
     /// What the API tells about the server.

@@ -86,7 +86,8 @@ impl Services {
         if token.expose_secret().len() > MAX_TOKEN_BYTES {
             return Ok(None);
         }
-        let Some(share) = self.reads.share_by_token(&token_digest(token.expose_secret())).await? else {
+        let digest = token_digest(token.expose_secret());
+        let Some(share) = self.reads.share_by_token(&digest).await? else {
             return Ok(None);
         };
         if !share.is_alive(Utc::now()) {
@@ -96,7 +97,7 @@ impl Services {
             self.shares.check_password(&share, hash, password, address).await?;
         }
         let redemption = self.reads.redeem_share(share.id, &principal(viewer, address)).await?;
-        Ok(HeldShare::after(Arc::clone(&share), redemption))
+        Ok(HeldShare::after(Arc::clone(&share), digest, redemption))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::Utc;
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
@@ -23,6 +24,24 @@ impl Services {
         let id = id.map_err(|_| Error::unauthenticated("The token does not name an account"))?;
         let user = self.reads.users(&[id]).await?.into_iter().next().flatten().ok_or_else(gone)?;
         Viewer::account(user).ok_or_else(gone)
+    }
+
+    /// The same viewer at this moment: the account as it is now, and the share link only if it still lives.
+    ///
+    /// # Errors
+    /// `Unauthenticated` when the account cannot be used any more.
+    pub async fn viewer_again(&self, viewer: &Viewer) -> Result<Viewer> {
+        let again = match viewer.user() {
+            Some(user) => {
+                let gone = || Error::unauthenticated("The account of this token cannot be used");
+                let user = self.reads.users(&[user.id]).await?.into_iter().next().flatten().ok_or_else(gone)?;
+                Viewer::account(user).ok_or_else(gone)?
+            }
+            None => Viewer::anonymous(),
+        };
+        let Some(held) = viewer.share() else { return Ok(again) };
+        let share = self.reads.share_by_token(held.token()).await?.filter(|share| share.is_alive(Utc::now()));
+        Ok(share.map_or_else(|| again.clone(), |share| again.holding(held.again(share))))
     }
 
     /// A token for an account, for development and for the demo.

@@ -32,8 +32,31 @@ pub(super) fn from_diesel(statement: &'static str, error: DieselError) -> Error 
         DieselError::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, _) => {
             Error::caused(Code::ReadOnly, "The server takes no writes at the moment", error)
         }
+        DieselError::DatabaseError(_, info) => match info.constraint_name() {
+            Some(constraint) => Error::internal(Broken {
+                statement,
+                constraint: constraint.to_owned(),
+                message: info.message().to_owned(),
+            }),
+            None => Error::internal(format!("{statement}: {error}")),
+        },
         _ => Error::internal(format!("{statement}: {error}")),
     }
+}
+
+/// The rule of the database that a statement broke.
+#[derive(Debug, thiserror::Error)]
+#[error("{statement} broke {constraint}: {message}")]
+struct Broken {
+    statement: &'static str,
+    constraint: String,
+    message: String,
+}
+
+/// The name of the rule that was broken, if that is what went wrong.
+pub(super) fn constraint_of(error: &Error) -> Option<&str> {
+    let cause = error.cause()? as &(dyn std::error::Error + 'static);
+    cause.downcast_ref::<Broken>().map(|broken| broken.constraint.as_str())
 }
 
 pub(super) fn from_pool(error: RunError<PoolError>) -> Error {

@@ -18,11 +18,12 @@ use uuid::Uuid;
 
 use super::{
     Store,
+    change::append,
     error::{from_diesel, unexpected},
     statement::Statement,
 };
 use crate::domain::{
-    BoardId, Error, NodeId, NodeType, Placement, Rect, Result, UserId,
+    BoardId, Error, Logged, NodeId, NodeType, Origin as ChangeOrigin, Placement, Rect, Result, UserId,
     import::{KnownNode, Origin},
 };
 
@@ -141,6 +142,8 @@ impl BoardImport<'_> {
                 .bind::<SqlUuid, _>(self.board.0)
                 .sql(" RETURNING id");
             self.write(statement).await?;
+            let (origin, logged) = (ChangeOrigin::default(), [Logged::Unknown]);
+            append(self.store, &mut self.connection, self.board, self.version, &origin, &logged).await?;
         }
         AnsiTransactionManager::commit_transaction(&mut *self.connection)
             .await

@@ -5,7 +5,9 @@
 
 mod batch;
 mod board;
+mod change;
 mod error;
+mod event;
 mod import;
 mod keyset;
 mod link;

@@ -104,6 +104,21 @@ impl Store {
         }
     }
 
+    /// As [`Store::connection`], for as long as its holder likes.
+    pub(super) async fn owned_connection(&self) -> Result<PooledConnection<'static, AsyncPgConnection>> {
+        loop {
+            let failures = self.failures.0.subscribe();
+            let mut connection = tokio::select! {
+                biased;
+                connection = self.pool.get_owned() => connection.map_err(error::from_pool)?,
+                failure = self.unreachable(failures) => return Err(failure),
+            };
+            if !connection.is_broken() {
+                return Ok(connection);
+            }
+        }
+    }
+
     /// Waits until no connection can be opened and there is none that somebody could give back.
     async fn unreachable(&self, mut failures: watch::Receiver<Option<Error>>) -> Error {
         // The sender lives as long as `self`: changes are waited for without end.

@@ -18,7 +18,7 @@ use super::{
     statement::Statement,
 };
 use crate::domain::{
-    AnswerKey, Basis, BoardId, BoardRecord, Error, Result, ShareId, Snapshot, Stamp, Stamps, UserId,
+    AnswerKey, Basis, BoardId, BoardRecord, Committed, Error, Result, ShareId, Snapshot, Stamp, Stamps, UserId,
     ports::{BoardView, CacheSource, Views},
 };
 
@@ -98,6 +98,10 @@ impl Views for Store {
     }
 
     fn keep_answer(&self, _: AnswerKey, _: Basis, _: Bytes) {}
+
+    fn committed(&self, _: &Committed) {}
+
+    fn forget(&self, _: BoardId) {}
 }
 
 fn of_board(statement: Statement<RecordSql>, board: BoardId) -> Statement<RecordSql> {

@@ -96,6 +96,15 @@ impl TestApp {
         TestApp { app, config, url, sql, router }
     }
 
+    /// Serves the application on a loopback port, for clients that need one.
+    pub(crate) async fn listen(&self) -> SocketAddr {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let service = self.router.clone().into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(async move { axum::serve(listener, service).await });
+        address
+    }
+
     /// Makes an account.
     pub(crate) async fn account(&self, email: &str) -> Account {
         let user = self.app.store.ensure_user(email, email.split('@').next().unwrap(), "no password").await.unwrap();

@@ -1,0 +1,231 @@
+//! Following the change log: one reader per process, whatever the number of followers.
+//!
+//! The table is the truth. A follower first reads on from where it is, and then hears of new entries from the one task here, which
+//! reads the log of all boards that have followers in one statement, as soon as this process has committed something and
+//! several times a second otherwise. Whoever is too slow for the bounded channel reads the table again, so nobody loses an entry,
+//! slows others, or makes memory grow.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream, stream::BoxStream};
+use tokio::sync::{Notify, broadcast};
+
+use crate::domain::{
+    BoardEvent, BoardId,
+    ports::{Events, Feed},
+};
+
+/// How often the log is read when nobody says that there is something new.
+const EVERY: Duration = Duration::from_millis(250);
+/// How long to wait after a failure.
+const AFTER_FAILURE: Duration = Duration::from_millis(500);
+/// Entries that a follower may be behind before it has to read the table again.
+const CHANNEL: usize = 64;
+/// Entries of one board per reading.
+const PORTION: i64 = 100;
+
+/// Hands the change log on to those who follow boards. Cheap to clone.
+#[derive(Clone)]
+pub struct Hub(Arc<Inner>);
+
+struct Inner {
+    source: Arc<dyn Events>,
+    watched: Mutex<HashMap<BoardId, Watched>>,
+    wake: Notify,
+}
+
+/// A board with followers: the last version that they were told, and how they are told.
+struct Watched {
+    version: i64,
+    sender: broadcast::Sender<Arc<BoardEvent>>,
+}
+
+impl Hub {
+    /// Begins to follow the log. The task ends with the last clone.
+    #[must_use]
+    pub fn new(source: Arc<dyn Events>) -> Self {
+        let hub = Hub(Arc::new(Inner { source, watched: Mutex::default(), wake: Notify::new() }));
+        let inner = Arc::downgrade(&hub.0);
+        tokio::spawn(run(inner));
+        hub
+    }
+
+    /// How many boards are followed.
+    #[must_use]
+    pub fn boards(&self) -> usize {
+        self.0.watched.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}
+
+async fn run(inner: Weak<Inner>) {
+    loop {
+        let Some(hub) = inner.upgrade() else { return };
+        let _ = tokio::time::timeout(EVERY, hub.wake.notified()).await;
+        if let Err(error) = read(&hub).await {
+            tracing::warn!(cause = ?error.cause(), "The change log cannot be followed: {error}");
+            tokio::time::sleep(AFTER_FAILURE).await;
+        }
+    }
+}
+
+/// Reads what is new of all boards that have followers, until nothing is.
+async fn read(hub: &Inner) -> crate::domain::Result<()> {
+    loop {
+        let after: Vec<(BoardId, i64)> = {
+            let mut watched = hub.watched.lock().unwrap_or_else(PoisonError::into_inner);
+            watched.retain(|_, board| board.sender.receiver_count() > 0);
+            watched.iter().map(|(id, board)| (*id, board.version)).collect()
+        };
+        if after.is_empty() {
+            return Ok(());
+        }
+        let events = hub.source.events(&after, PORTION).await?;
+        let is_all = (events.len() as i64) < PORTION;
+        let mut watched = hub.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        for event in events {
+            if let Some(board) = watched.get_mut(&event.board_id).filter(|board| board.version < event.version) {
+                board.version = event.version;
+                // Nobody listening is no failure: the next reading forgets the board.
+                let _ = board.sender.send(Arc::new(event));
+            }
+        }
+        if is_all {
+            return Ok(());
+        }
+    }
+}
+
+impl Feed for Hub {
+    fn committed(&self) {
+        self.0.wake.notify_one();
+    }
+
+    fn follow(&self, board: BoardId, after: i64) -> BoxStream<'static, Arc<BoardEvent>> {
+        let receiver = {
+            let mut watched = self.0.watched.lock().unwrap_or_else(PoisonError::into_inner);
+            let new = || Watched { version: after, sender: broadcast::Sender::new(CHANNEL) };
+            watched.entry(board).or_insert_with(new).sender.subscribe()
+        };
+        let follower =
+            Follower { hub: self.clone(), board, version: after, receiver, read: VecDeque::new(), is_live: false };
+        stream::unfold(follower, |mut follower| async move { Some((follower.next().await?, follower)) }).boxed()
+    }
+}
+
+/// One who follows a board.
+struct Follower {
+    hub: Hub,
+    board: BoardId,
+    /// The last version that it was told.
+    version: i64,
+    receiver: broadcast::Receiver<Arc<BoardEvent>>,
+    /// What it read of the table and was not told yet.
+    read: VecDeque<BoardEvent>,
+    /// Whether it has read all that the table had, and hears the rest.
+    is_live: bool,
+}
+
+impl Follower {
+    async fn next(&mut self) -> Option<Arc<BoardEvent>> {
+        loop {
+            if let Some(event) = self.read.pop_front() {
+                self.version = event.version;
+                return Some(Arc::new(event));
+            }
+            if !self.is_live {
+                match self.hub.0.source.events(&[(self.board, self.version)], PORTION).await {
+                    Ok(events) => {
+                        self.is_live = events.is_empty();
+                        self.read = events.into();
+                    }
+                    Err(error) => {
+                        tracing::warn!(cause = ?error.cause(), "A follower cannot read the change log: {error}");
+                        tokio::time::sleep(AFTER_FAILURE).await;
+                    }
+                }
+                continue;
+            }
+            match self.receiver.recv().await {
+                Ok(event) if event.version <= self.version => {}
+                Ok(event) if event.version == self.version + 1 => {
+                    self.version = event.version;
+                    return Some(event);
+                }
+                // Something is missing in between, or was too fast: the table has it.
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => self.is_live = false,
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use chrono::Utc;
+
+    use super::*;
+    use crate::domain::Result;
+
+    /// A log that others write to; it also fails when told to.
+    #[derive(Default)]
+    struct Log(Mutex<(i64, usize)>);
+
+    #[async_trait]
+    impl Events for Log {
+        async fn events(&self, after: &[(BoardId, i64)], most: i64) -> Result<Vec<BoardEvent>> {
+            let mut state = self.0.lock().unwrap();
+            if state.1 > 0 {
+                state.1 -= 1;
+                return Err(crate::domain::Error::internal("a lost connection"));
+            }
+            let event = |board_id, version| BoardEvent {
+                board_id,
+                version,
+                at: Utc::now(),
+                actor: None,
+                client_mutation_id: None,
+                changes: Vec::new(),
+            };
+            Ok(after
+                .iter()
+                .flat_map(|(board, version)| (version + 1..=state.0).take(most as usize).map(|v| event(*board, v)))
+                .collect())
+        }
+
+        async fn event_count(&self, _: BoardId) -> Result<i64> {
+            Ok(0)
+        }
+    }
+
+    #[tokio::test]
+    async fn every_follower_is_told_every_version_once() {
+        let log = Arc::new(Log::default());
+        let hub = Hub::new(Arc::clone(&log) as Arc<dyn Events>);
+        let board = BoardId::generate();
+        log.0.lock().unwrap().0 = 250;
+        let mut early = hub.follow(board, 0);
+        let mut late = hub.follow(board, 240);
+        for version in 1..=250 {
+            assert_eq!(early.next().await.unwrap().version, version);
+        }
+        // More than the channel holds, and a lost connection in between.
+        *log.0.lock().unwrap() = (1000, 3);
+        hub.committed();
+        for version in 251..=1000 {
+            assert_eq!(early.next().await.unwrap().version, version);
+        }
+        for version in 241..=1000 {
+            assert_eq!(late.next().await.unwrap().version, version);
+        }
+        drop((early, late));
+        while hub.boards() > 0 {
+            hub.committed();
+            tokio::time::sleep(EVERY).await;
+        }
+    }
+}

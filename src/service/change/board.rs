@@ -1,0 +1,133 @@
+//! Boards as a whole: making, deleting, bringing back, copying.
+
+use std::sync::Arc;
+
+use chrono::Utc;
+use serde_json::json;
+
+use super::{WriteOptions, origin, reused, validate};
+use crate::{
+    access::{Granted, Viewer},
+    domain::{AnyId, Board, BoardEdit, BoardId, BoardRecord, Claim, Error, Outcome, Permission, Refusal, User},
+    service::Services,
+};
+
+fn account(viewer: &Viewer) -> Result<&Arc<User>, Error> {
+    viewer.user().ok_or_else(|| Error::unauthenticated("Sign in to have boards"))
+}
+
+fn no_board(id: BoardId) -> Refusal {
+    Refusal::not_found("id", format!("There is no board {id}"))
+}
+
+fn new_board(id: BoardId, owner: &User) -> Board {
+    let now = Utc::now();
+    Board {
+        id,
+        owner_id: owner.id,
+        name: String::new(),
+        description: None,
+        thumbnail_url: None,
+        settings: json!({ "theme": "light", "gridSnap": true, "gridSize": 20, "showMinimap": true, "autoSave": true }),
+        is_public: false,
+        is_template: false,
+        view_count: 0,
+        version: 1,
+        created_at: now,
+        updated_at: now,
+    }
+}
+
+impl Services {
+    /// Makes a board; the same creation again is done once.
+    ///
+    /// # Errors
+    /// A refusal, `Unauthenticated` without an account, or those of the database.
+    pub async fn create_board(
+        &self,
+        viewer: &Viewer,
+        id: BoardId,
+        edit: &dyn BoardEdit,
+        options: WriteOptions,
+    ) -> Outcome<Arc<BoardRecord>> {
+        let owner = account(viewer)?;
+        if let Some(there) = self.reads.boards(&[id]).await?.into_iter().flatten().next() {
+            let mut again = there.board.clone();
+            edit.apply(&mut again);
+            return if there.board.owner_id == owner.id && again == there.board {
+                Ok(there)
+            } else {
+                let current = Granted::check(viewer, &there, Permission::View).map(|_| AnyId::Board(id));
+                Err(Refusal::conflict("id", current, edit.fields(), "Another board has this id").into())
+            };
+        }
+        let mut board = new_board(id, owner);
+        edit.apply(&mut board);
+        validate::board(&board)?;
+        self.writes.create_board(board, None, origin(viewer, options)?).await
+    }
+
+    /// Copies a board that the viewer may see; the copy is the viewer's own, and private.
+    ///
+    /// # Errors
+    /// A refusal, `Unauthenticated` without an account, or those of the database.
+    pub async fn duplicate_board(
+        &self,
+        viewer: &Viewer,
+        id: BoardId,
+        name: String,
+        options: WriteOptions,
+    ) -> Outcome<Arc<BoardRecord>> {
+        let owner = account(viewer)?;
+        let record = self.reads.boards(&[id]).await?.into_iter().flatten().next().ok_or_else(|| no_board(id))?;
+        let granted = Granted::check(viewer, &record, Permission::View).ok_or_else(|| no_board(id))?;
+        let Board { description, thumbnail_url, settings, .. } = granted.subject().board.clone();
+        let board = Board { name, description, thumbnail_url, settings, ..new_board(BoardId::generate(), owner) };
+        validate::board(&board)?;
+        self.writes.create_board(board, Some(id), origin(viewer, options)?).await
+    }
+
+    /// Deletes a board; for its owner.
+    ///
+    /// # Errors
+    /// A refusal, or those of the database.
+    pub async fn delete_board(&self, viewer: &Viewer, id: BoardId, options: WriteOptions) -> Outcome<()> {
+        let origin = origin(viewer, options)?;
+        let Some(mut transaction) = self.writes.begin(id).await? else {
+            return Err(no_board(id).into());
+        };
+        let record = Arc::clone(transaction.record());
+        let granted = Granted::check(viewer, &record, Permission::View).ok_or_else(|| no_board(id))?;
+        if granted.permission() < Permission::Owner {
+            return Err(Refusal::forbidden("id", "Only its owner may delete a board").into());
+        }
+        if let Some(key) = &origin.idempotency
+            && let Claim::Done(_) | Claim::Reused = transaction.claim(key).await?
+        {
+            // The board lives, so no request under this key has deleted it.
+            return Err(reused().into());
+        }
+        transaction.delete_board(origin).await?;
+        self.reads.forget(id);
+        self.feed.committed();
+        Ok(())
+    }
+
+    /// Brings a deleted board back; for its owner.
+    ///
+    /// # Errors
+    /// A refusal, `Unauthenticated` without an account, or those of the database.
+    pub async fn restore_board(
+        &self,
+        viewer: &Viewer,
+        id: BoardId,
+        options: WriteOptions,
+    ) -> Outcome<Arc<BoardRecord>> {
+        let owner = account(viewer)?.id;
+        let restored = self.writes.restore_board(id, owner, origin(viewer, options)?).await?;
+        self.reads.forget(id);
+        // A living board of the owner's own is as it was asked for.
+        let record = restored.filter(|record| record.board.owner_id == owner);
+        record.ok_or_else(|| no_board(id).into())
+    }
+}

@@ -1,0 +1,263 @@
+//! Changing a board: all of a set of changes or nothing of it, under the lock of the board, in one step of its version.
+//!
+//! What the changes need is read in a few statements whatever their number, they are applied in memory (`draft.rs` and the
+//! rules beside it), and what they come to is written in a few statements again. Permission is decided on the board as it
+//! is under the lock, not as somebody remembers it.
+
+mod board;
+mod draft;
+mod folders;
+mod links;
+mod nodes;
+pub(in crate::service) mod validate;
+
+use std::{collections::HashSet, sync::Arc};
+
+use self::draft::{Draft, Loaded};
+use super::Services;
+use crate::{
+    access::{Granted, Viewer},
+    domain::{
+        Action, AnyId, BoardRecord, Change, ChangeSet, Claim, IdempotencyKey, LinkId, LinkKind, MAX_CHANGES, NodeId,
+        Origin, Outcome, Permission, Place, Refusal, RefusalKind, Spot, ports::BoardTransaction,
+    },
+};
+
+/// What a set of changes has done.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// The board afterwards.
+    pub record: Arc<BoardRecord>,
+    /// The nodes that the changes are about, in their order.
+    pub nodes: Vec<NodeId>,
+    /// The links that the changes are about, in their order.
+    pub links: Vec<LinkId>,
+}
+
+/// What a caller says about a write besides what is to be written.
+#[derive(Clone, Debug, Default)]
+pub struct WriteOptions {
+    /// What the client calls its change; comes back in the payload and in the event.
+    pub client_mutation_id: Option<String>,
+    /// Under which the client may ask again without doing it twice.
+    pub idempotency_key: Option<String>,
+    /// Digest of the input, to tell requests under one key apart.
+    pub request: [u8; 32],
+}
+
+impl Services {
+    /// Applies a set of changes.
+    ///
+    /// # Errors
+    /// A refusal that names the change, with nothing done; or those of the database, with nothing done.
+    pub async fn apply(&self, viewer: &Viewer, set: ChangeSet, options: WriteOptions) -> Outcome<Applied> {
+        if set.changes.len() > MAX_CHANGES {
+            let message = format!("At most {MAX_CHANGES} changes in one request");
+            return Err(Refusal::limit("changes", MAX_CHANGES as i64, message).into());
+        }
+        let origin = origin(viewer, options)?;
+        let transaction = self.writes.begin(set.board_id).await?;
+        let no_board = || Refusal::not_found("boardId", format!("There is no board {}", set.board_id));
+        let mut transaction = transaction.ok_or_else(no_board)?;
+        let record = Arc::clone(transaction.record());
+        let granted = Granted::check(viewer, &record, Permission::View).ok_or_else(no_board)?;
+        if granted.permission() < Permission::Edit {
+            return Err(Refusal::forbidden("boardId", "You may see this board, but not change it").into());
+        }
+        if let Some(key) = &origin.idempotency
+            && let Some(applied) = replayed(transaction.as_mut(), key, &record).await?
+        {
+            return Ok(applied);
+        }
+        if let Some(expected) = set.expected_version.filter(|expected| *expected != record.board.version) {
+            let message = format!("The board is at version {}, not {expected}", record.board.version);
+            return Err(
+                Refusal::conflict("expectedVersion", Some(AnyId::Board(set.board_id)), Vec::new(), message).into()
+            );
+        }
+        let loaded = load(transaction.as_mut(), &set.changes).await?;
+        let mut draft = Draft::new(record.board.clone(), loaded);
+        for change in &set.changes {
+            apply_one(&mut draft, change, granted.permission()).map_err(|refusal| refusal.within(&change.path))?;
+        }
+        let (nodes, links) = draft.touched();
+        let writes = draft.into_writes();
+        let result = serde_json::json!({
+            "nodes": nodes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "links": links.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        });
+        let committed = transaction.commit(writes, origin, result).await?;
+        self.reads.committed(&committed);
+        self.feed.committed();
+        Ok(Applied { record: committed.record, nodes, links })
+    }
+}
+
+/// Whose write it is. Keys are the caller's own: nobody can ask for a result of somebody else.
+pub(super) fn origin(viewer: &Viewer, options: WriteOptions) -> Result<Origin, Refusal> {
+    let WriteOptions { client_mutation_id, idempotency_key, request } = options;
+    for (field, value) in [("clientMutationId", &client_mutation_id), ("idempotencyKey", &idempotency_key)] {
+        let fits = value.as_ref().is_none_or(|value| (1..=255).contains(&value.len()) && !value.contains('\0'));
+        if !fits {
+            return Err(Refusal::invalid(field, "From 1 to 255 bytes, without NUL"));
+        }
+    }
+    let idempotency = idempotency_key.map(|key| IdempotencyKey { principal: viewer.principal(), key, request });
+    Ok(Origin { actor: viewer.user().map(|user| user.id), client_mutation_id, idempotency })
+}
+
+async fn replayed(
+    transaction: &mut dyn BoardTransaction,
+    key: &IdempotencyKey,
+    record: &Arc<BoardRecord>,
+) -> Outcome<Option<Applied>> {
+    let result = match transaction.claim(key).await? {
+        Claim::Free => return Ok(None),
+        Claim::Reused => return Err(reused().into()),
+        Claim::Done(result) => result,
+    };
+    let texts = |name: &str| {
+        let list = result.get(name).and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
+        list.into_iter().filter_map(|id| id.as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    Ok(Some(Applied {
+        record: Arc::clone(record),
+        nodes: texts("nodes").iter().filter_map(|id| id.parse().ok()).collect(),
+        links: texts("links").iter().filter_map(|id| id.parse().ok()).collect(),
+    }))
+}
+
+pub(super) fn reused() -> Refusal {
+    Refusal::new(RefusalKind::IdempotencyKeyReused, "idempotencyKey", "This key was used for another request")
+}
+
+fn apply_one(draft: &mut Draft, change: &Change, permission: Permission) -> Result<(), Refusal> {
+    match &change.action {
+        Action::CreateNode { id, node_type, edit, place } => draft.create_node(*id, *node_type, edit.as_ref(), *place),
+        Action::EditNode { id, expected_version, edit } => draft.edit_node(*id, *expected_version, edit.as_ref()),
+        Action::PlaceNode { id, place } => draft.place_node(*id, *place),
+        Action::DeleteNode { id, expected_version } => draft.delete_node(*id, *expected_version),
+        Action::RestoreNode { id } => draft.restore_node(*id),
+        Action::CreateLink { id, from, to, kind, edit } => draft.create_link(*id, *from, *to, *kind, edit.as_ref()),
+        Action::EditLink { id, edit } => draft.edit_link(*id, edit.as_ref()),
+        Action::DeleteLink { id } => draft.delete_link(*id),
+        Action::EditBoard { edit } => {
+            if edit.is_for_owner() && permission < Permission::Owner {
+                return Err(Refusal::forbidden("id", "Only its owner may say who sees a board"));
+            }
+            edit.apply(&mut draft.board);
+            validate::board(&draft.board)
+        }
+    }
+}
+
+/// What changes name, to be read before they are applied.
+#[derive(Default)]
+struct Named {
+    nodes: HashSet<NodeId>,
+    links: HashSet<LinkId>,
+    created: HashSet<NodeId>,
+    pairs: HashSet<(NodeId, NodeId, LinkKind)>,
+    folders: HashSet<NodeId>,
+    with_subtree: HashSet<NodeId>,
+    restored: HashSet<NodeId>,
+}
+
+impl Named {
+    fn place(&mut self, place: Option<Place>) {
+        let Some(Place { folder_id, spot }) = place else { return };
+        self.nodes.insert(folder_id);
+        self.folders.insert(folder_id);
+        if let Spot::Before(anchor) | Spot::After(anchor) = spot {
+            self.nodes.insert(anchor);
+        }
+    }
+
+    fn change(&mut self, action: &Action) {
+        match action {
+            Action::CreateNode { id, place, .. } => {
+                self.nodes.insert(*id);
+                self.created.insert(*id);
+                self.place(*place);
+            }
+            Action::EditNode { id, .. } => drop(self.nodes.insert(*id)),
+            Action::PlaceNode { id, place } => {
+                self.nodes.insert(*id);
+                self.place(*place);
+            }
+            Action::DeleteNode { id, .. } => {
+                self.nodes.insert(*id);
+                self.with_subtree.insert(*id);
+            }
+            Action::RestoreNode { id } => {
+                self.nodes.insert(*id);
+                self.with_subtree.insert(*id);
+                self.restored.insert(*id);
+            }
+            Action::CreateLink { id, from, to, kind, .. } => {
+                self.links.insert(*id);
+                self.nodes.extend([*from, *to]);
+                self.pairs.insert((*from, *to, *kind));
+            }
+            Action::EditLink { id, .. } | Action::DeleteLink { id } => drop(self.links.insert(*id)),
+            Action::EditBoard { .. } => {}
+        }
+    }
+}
+
+async fn load(transaction: &mut dyn BoardTransaction, changes: &[Change]) -> Outcome<Loaded> {
+    let mut named = Named::default();
+    changes.iter().for_each(|change| named.change(&change.action));
+    let mut loaded = Loaded::default();
+    if !named.links.is_empty() || !named.pairs.is_empty() {
+        let pairs: Vec<_> = named.pairs.into_iter().collect();
+        for link in transaction.links(&list(&named.links), &pairs).await? {
+            named.nodes.extend([link.from, link.to]);
+            loaded.pairs.insert((link.from, link.to, link.kind), link.id);
+            if named.links.contains(&link.id) {
+                loaded.links.insert(link.id, link);
+            }
+        }
+    }
+    read_nodes(transaction, &mut loaded, &named.nodes).await?;
+    // The folders that restored nodes come back to.
+    let homes: HashSet<NodeId> =
+        named.restored.iter().filter_map(|id| Some(loaded.nodes.get(id)?.node.placement?.folder_id)).collect();
+    let unknown: HashSet<NodeId> = homes.iter().copied().filter(|id| !loaded.nodes.contains_key(id)).collect();
+    read_nodes(transaction, &mut loaded, &unknown).await?;
+    let again: HashSet<NodeId> = named.created.iter().copied().filter(|id| loaded.nodes.contains_key(id)).collect();
+    if !again.is_empty() {
+        loaded.contents = transaction.contents(&list(&again)).await?;
+    }
+    if !named.folders.is_empty() {
+        loaded.parents.extend(transaction.folders().await?);
+    }
+    named.folders.extend(homes);
+    if !named.folders.is_empty() {
+        for child in transaction.children(&list(&named.folders)).await? {
+            loaded.children.entry(child.folder_id).or_default().push(child);
+        }
+    }
+    if !named.with_subtree.is_empty() {
+        for below in transaction.below(&list(&named.with_subtree)).await? {
+            loaded.parents.insert(below.id, below.parent_id);
+            loaded.below.entry(below.folder_id).or_default().push((below.id, below.deleted_at_us));
+        }
+    }
+    Ok(loaded)
+}
+
+async fn read_nodes(transaction: &mut dyn BoardTransaction, loaded: &mut Loaded, ids: &HashSet<NodeId>) -> Outcome<()> {
+    if !ids.is_empty() {
+        let nodes = transaction.nodes(&list(ids)).await?;
+        loaded.nodes.extend(nodes.into_iter().map(|stored| (stored.node.id, stored)));
+    }
+    Ok(())
+}
+
+/// In order, so that the same request makes the same statements.
+fn list<T: Copy + Ord>(ids: &HashSet<T>) -> Vec<T> {
+    let mut ids: Vec<T> = ids.iter().copied().collect();
+    ids.sort_unstable();
+    ids
+}

@@ -1,0 +1,54 @@
+//! The change log in PostgreSQL, as it is read. Writing it is part of the transaction that makes a change (`change/log.rs`).
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use diesel::sql_types::{Array, BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{Store, change::logged_from, statement::Statement};
+use crate::domain::{BoardEvent, BoardId, Result, UserId, ports::Events};
+
+type EventSql = (SqlUuid, BigInt, Timestamptz, Nullable<SqlUuid>, Nullable<Text>, Jsonb);
+type EventRow = (Uuid, i64, DateTime<Utc>, Option<Uuid>, Option<String>, Value);
+
+fn event_from((board, version, at, actor, client_mutation_id, changes): EventRow) -> BoardEvent {
+    let changes = changes.as_array().map(|changes| changes.iter().map(logged_from).collect()).unwrap_or_default();
+    BoardEvent { board_id: BoardId(board), version, at, actor: actor.map(UserId), client_mutation_id, changes }
+}
+
+#[async_trait]
+impl Events for Store {
+    async fn events(&self, after: &[(BoardId, i64)], most: i64) -> Result<Vec<BoardEvent>> {
+        let boards: Vec<Uuid> = after.iter().map(|(board, _)| board.0).collect();
+        let versions: Vec<i64> = after.iter().map(|(_, version)| *version).collect();
+        let rows: Vec<EventRow> = self
+            .fetch(|| {
+                Statement::<EventSql>::new("events.after")
+                    .sql("SELECT e.board_id, e.version, e.at, e.actor_id, e.client_mutation_id, e.changes FROM unnest(")
+                    .bind::<Array<SqlUuid>, _>(boards.clone())
+                    .sql(", ")
+                    .bind::<Array<BigInt>, _>(versions.clone())
+                    .sql(
+                        ") AS k (board_id, version) CROSS JOIN LATERAL (\
+                            SELECT e.* FROM board_events e WHERE e.board_id = k.board_id AND e.version > k.version \
+                            ORDER BY e.version LIMIT ",
+                    )
+                    .bind::<BigInt, _>(most)
+                    .sql(") AS e ORDER BY e.board_id, e.version")
+            })
+            .await?;
+        Ok(rows.into_iter().map(event_from).collect())
+    }
+
+    async fn event_count(&self, board: BoardId) -> Result<i64> {
+        let rows: Vec<i64> = self
+            .fetch(|| {
+                Statement::<BigInt>::new("events.count")
+                    .sql("SELECT count(*) FROM board_events e WHERE e.board_id = ")
+                    .bind::<SqlUuid, _>(board.0)
+            })
+            .await?;
+        Ok(rows.first().copied().unwrap_or_default())
+    }
+}

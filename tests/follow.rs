@@ -1,0 +1,204 @@
+//! Subscriptions over WebSocket and server-sent events: no gap, no repetition, and an end for those who may not hear more.
+
+use std::net::SocketAddr;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
+
+use crate::support::{
+    app::{Account, TestApp},
+    fixture::{Board, BoardBuilder, collaborator, share},
+};
+
+const FOLLOW: &str = "subscription ($id: ID!, $after: String) { boardEvents(boardId: $id, after: $after) { __typename \
+    ... on ResyncRequired { version } ... on BoardChanged { version cursor clientMutationId actor { id } \
+    changes { __typename ... on NodeSaved { nodeId node { ... on FolderNode { name } } } } } } }";
+
+/// A client that speaks `graphql-transport-ws`.
+struct Socket(tokio_tungstenite::WebSocketStream<tokio::net::TcpStream>);
+
+impl Socket {
+    async fn open(address: SocketAddr, payload: Value) -> Socket {
+        let mut request = format!("ws://{address}/graphql/ws").into_client_request().unwrap();
+        request.headers_mut().insert("sec-websocket-protocol", "graphql-transport-ws".parse().unwrap());
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let (socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+        let mut socket = Socket(socket);
+        socket.send(json!({ "type": "connection_init", "payload": payload })).await;
+        socket
+    }
+
+    async fn of(address: SocketAddr, who: &Account) -> Socket {
+        let mut socket = Socket::open(address, json!({ "Authorization": format!("Bearer {}", who.token) })).await;
+        assert_eq!(socket.next().await["type"], "connection_ack");
+        socket
+    }
+
+    async fn send(&mut self, message: Value) {
+        self.0.send(Message::text(message.to_string())).await.unwrap();
+    }
+
+    async fn follow(&mut self, id: &str, board: &Board, after: Value) {
+        let payload = json!({ "query": FOLLOW, "variables": { "id": board.id.to_string(), "after": after } });
+        self.send(json!({ "id": id, "type": "subscribe", "payload": payload })).await;
+    }
+
+    /// The next message; a close counts as one.
+    async fn next(&mut self) -> Value {
+        loop {
+            let message = tokio::time::timeout(std::time::Duration::from_secs(20), self.0.next()).await;
+            match message.expect("a message within 20 s") {
+                Some(Ok(Message::Text(text))) => {
+                    let message: Value = serde_json::from_str(&text).unwrap();
+                    if message["type"] != "ping" {
+                        return message;
+                    }
+                }
+                Some(Ok(Message::Close(frame))) => {
+                    return json!({ "close": frame.map(|frame| u16::from(frame.code)) });
+                }
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return json!({ "close": null }),
+            }
+        }
+    }
+
+    async fn event(&mut self) -> Value {
+        let mut message = self.next().await;
+        assert_eq!(message["payload"].get("errors"), None, "{message}");
+        message["payload"]["data"]["boardEvents"].take()
+    }
+}
+
+async fn create(app: &TestApp, who: &Account, board: &Board, name: &str) {
+    let document =
+        "mutation ($input: CreateFolderNodeInput!) { createFolderNode(input: $input) { userErrors { message } } }";
+    let input = json!({ "boardId": board.id.to_string(), "name": name, "clientMutationId": name });
+    let data = app.data(Some(who), document, json!({ "input": input })).await;
+    assert_eq!(data["createFolderNode"]["userErrors"], json!([]));
+}
+
+async fn setup() -> (TestApp, Account, Board, SocketAddr) {
+    let app = TestApp::new().await;
+    let owner = app.account("owner@example.org").await;
+    let board = BoardBuilder::new(owner.id, "Board").nodes(3).make(&app).await;
+    let address = app.listen().await;
+    (app, owner, board, address)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_come_in_order_and_a_reader_goes_on_where_it_was() {
+    let (app, owner, board, address) = setup().await;
+    let mut socket = Socket::of(address, &owner).await;
+    socket.follow("1", &board, Value::Null).await;
+    // Another operation on the same socket is the sign that the subscription runs.
+    socket.send(json!({ "id": "2", "type": "subscribe", "payload": { "query": "{ viewer { id } }" } })).await;
+    assert_eq!(socket.next().await["payload"]["data"]["viewer"]["id"], owner.id.to_string());
+    assert_eq!(socket.next().await, json!({ "id": "2", "type": "complete" }));
+    for number in 2..=40 {
+        create(&app, &owner, &board, &number.to_string()).await;
+    }
+    let mut cursors = Vec::new();
+    for number in 2..=40 {
+        let event = socket.event().await;
+        assert_eq!((&event["version"], &event["clientMutationId"]), (&json!(number), &json!(number.to_string())));
+        assert_eq!(event["changes"][0]["node"]["name"], number.to_string());
+        assert_eq!(event["actor"]["id"], owner.id.to_string());
+        cursors.push(event["cursor"].clone());
+    }
+    drop(socket);
+    create(&app, &owner, &board, "41").await;
+    let mut again = Socket::of(address, &owner).await;
+    again.follow("1", &board, cursors[29].clone()).await;
+    for number in 32..=41 {
+        assert_eq!(again.event().await["version"], number);
+    }
+    create(&app, &owner, &board, "42").await;
+    assert_eq!(again.event().await["version"], 42);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_by_another_process_are_heard() {
+    let (app, owner, board, address) = setup().await;
+    let other = TestApp::on(app.url.clone(), &[]).await;
+    let mut socket = Socket::of(address, &owner).await;
+    socket.follow("1", &board, Value::Null).await;
+    socket.send(json!({ "id": "2", "type": "subscribe", "payload": { "query": "{ __typename }" } })).await;
+    socket.next().await;
+    socket.next().await;
+    create(&other, &owner, &board, "elsewhere").await;
+    let event = socket.event().await;
+    assert_eq!((&event["version"], &event["clientMutationId"]), (&json!(2), &json!("elsewhere")));
+    // What the log cannot tell.
+    app.sql
+        .batch_execute(
+            "BEGIN; UPDATE boards SET version = 3; INSERT INTO board_events (board_id, version, changes) \
+             SELECT id, 3, '[{\"type\": \"unknown\"}]' FROM boards; COMMIT",
+        )
+        .await
+        .unwrap();
+    assert_eq!(socket.event().await, json!({ "__typename": "ResyncRequired", "version": 3 }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_hear_more_is_told_so() {
+    let (app, owner, board, address) = setup().await;
+    let guest = app.account("guest@example.org").await;
+    collaborator(&app, &board, guest.id, "view", true).await;
+    share(&app, &board, owner.id, "a token of the test", &[]).await;
+    let shared = json!({ "X-Share-Token": "a token of the test" });
+    let mut holder = Socket::open(address, shared).await;
+    assert_eq!(holder.next().await["type"], "connection_ack");
+    let mut socket = Socket::of(address, &guest).await;
+    for socket in [&mut socket, &mut holder] {
+        socket.follow("1", &board, Value::Null).await;
+        socket.send(json!({ "id": "2", "type": "subscribe", "payload": { "query": "{ __typename }" } })).await;
+        socket.next().await;
+        socket.next().await;
+    }
+    create(&app, &owner, &board, "heard").await;
+    assert_eq!(socket.event().await["clientMutationId"], "heard");
+    assert_eq!(holder.event().await["clientMutationId"], "heard");
+    app.sql.batch_execute("DELETE FROM board_collaborators; UPDATE board_shares SET revoked_at = now()").await.unwrap();
+    for socket in [&mut socket, &mut holder] {
+        let last = socket.next().await;
+        assert_eq!(last["payload"]["errors"][0]["extensions"]["code"], "UNAUTHENTICATED", "{last}");
+        assert_eq!(socket.next().await, json!({ "id": "1", "type": "complete" }));
+    }
+    // Nor does anybody begin who may not.
+    socket.follow("3", &board, Value::Null).await;
+    let refused = socket.next().await;
+    assert_eq!(refused["payload"]["errors"][0]["extensions"]["code"], "INVALID_ARGUMENT", "{refused}");
+    let mut wrong = Socket::open(address, json!({ "authorization": "Bearer nonsense" })).await;
+    assert!(wrong.next().await["close"].is_u64());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_sent_events_carry_the_same() {
+    let (app, owner, board, address) = setup().await;
+    create(&app, &owner, &board, "before").await;
+    let first = app
+        .data(
+            Some(&owner),
+            "query ($id: ID!) { board(id: $id) { events(first: 1) { nodes { ... on BoardChanged { cursor } } } } }",
+            json!({ "id": board.id.to_string() }),
+        )
+        .await["board"]["events"]["nodes"][0]["cursor"]
+        .clone();
+    create(&app, &owner, &board, "after").await;
+    let body = json!({ "query": FOLLOW, "variables": { "id": board.id.to_string(), "after": first } }).to_string();
+    let request = crate::support::program::client()
+        .post(format!("http://{address}/graphql"))
+        .header("authorization", format!("Bearer {}", owner.token))
+        .header("content-type", "application/json")
+        .header("accept", "text/event-stream");
+    let mut response = request.body(body).send().await.unwrap();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut text = String::new();
+    while !text.contains("\n\n") {
+        text += std::str::from_utf8(&response.chunk().await.unwrap().unwrap()).unwrap();
+    }
+    assert!(text.starts_with("event: next\ndata: {"), "{text}");
+    assert!(text.contains("\"clientMutationId\":\"after\"") && !text.contains("before"), "{text}");
+}
