@@ -10,11 +10,7 @@ WHERE k.number = :number;
 SELECT n.type, n.id, n.x, n.y, n.width, n.height, n.z_index, n.is_locked, n.version, n.created_at, n.updated_at,
        r.resource_type, r.title, r.content, r.url, r.processing_status, r.language, r.word_count, r.reading_time,
        c.ai_model, c.system_prompt, c.temperature, c.max_tokens, c.response_format,
-       f.name, f.color, f.icon,
-       CASE WHEN n.type = 'folder' THEN (
-           SELECT count(*) FROM node_hierarchy h
-           JOIN nodes child ON child.board_id = h.board_id AND child.id = h.child_id AND child.deleted_at IS NULL
-           WHERE h.board_id = n.board_id AND h.parent_id = n.id) END AS child_count
+       f.name, f.color, f.icon
 FROM bench.boards k
 CROSS JOIN LATERAL (
     SELECT * FROM nodes

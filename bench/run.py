@@ -57,7 +57,7 @@ class Request:
 
 
 REQUESTS = [
-    Request("board_page", "board page", "board", "board_id FROM bench.boards", 1 + 50 + 100 * 3),
+    Request("board_page", "board page", "board", "board_id FROM bench.boards", 1 + 50 + 100),
     Request("nested_folders", "nested folders", "node", "node_id FROM bench.folders", 1 + 20 + 400 + 8000),
     Request("node", "node by id", "node", "node_id FROM bench.nodes", 1),
 ]

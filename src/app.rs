@@ -83,6 +83,7 @@ impl App {
             Arc::new(cached.clone()),
             Arc::new(store.clone()),
             Arc::new(feed),
+            Arc::new(store.clone()),
             tokens,
             SecretHasher::default(),
             info,

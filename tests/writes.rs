@@ -181,7 +181,7 @@ async fn rights_decide_what_may_be_changed() {
     for name in ["viewer", "commenter"] {
         let guest = app.account(&format!("{name}@example.org")).await;
         refused(&create(&guest).await, "PermissionError", &["boardId"]);
-        refused(&publish(&guest).await, "PermissionError", &["boardId"]);
+        refused(&publish(&guest).await, "PermissionError", &["id"]);
         refused(&delete(&guest).await, "PermissionError", &["id"]);
     }
     let editor = app.account("editor@example.org").await;
@@ -190,12 +190,13 @@ async fn rights_decide_what_may_be_changed() {
     refused(&delete(&editor).await, "PermissionError", &["id"]);
     let stranger = app.account("stranger@example.org").await;
     refused(&create(&stranger).await, "NotFoundError", &["boardId"]);
-    refused(&publish(&stranger).await, "NotFoundError", &["boardId"]);
+    refused(&publish(&stranger).await, "NotFoundError", &["id"]);
     refused(&delete(&stranger).await, "NotFoundError", &["id"]);
     let node = board.nodes[2].to_string();
     let input = json!({ "id": node, "title": "x" });
     let foreign = mutate(&app, &stranger, "updateResourceNode", "UpdateResourceNodeInput", "node { id }", input).await;
-    refused(&foreign, "NotFoundError", &["boardId"]);
+    let error = refused(&foreign, "NotFoundError", &["id"]);
+    assert!(!error["message"].as_str().unwrap().contains("board"), "{error}");
     done(&publish(&owner).await);
     refused(&create(&stranger).await, "PermissionError", &["boardId"]);
     done(&delete(&owner).await);
@@ -239,6 +240,13 @@ async fn a_batch_is_one_change_or_none() {
     assert_eq!(same_past_memory(&app, &owner, &board).await, data);
     let none = batch(&app, &owner, &board, json!([])).await;
     refused(&none, "LimitError", &["changes"]);
+    let many = |count: usize| {
+        (0..count)
+            .map(|n| json!({ "createFolder": { "name": n.to_string(), "position": { "x": n, "y": 0 } } }))
+            .collect::<Value>()
+    };
+    done(&batch(&app, &owner, &board, many(1_000)).await);
+    refused(&batch(&app, &owner, &board, many(1_001)).await, "LimitError", &["changes"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -304,6 +304,10 @@ impl<S: Source + Clone + 'static> Views for Cached<S> {
         }
     }
 
+    fn forget_user(&self, user: UserId) {
+        self.0.users.invalidate(&user);
+    }
+
     fn forget(&self, board: BoardId) {
         let _applying = self.0.applying.lock().unwrap_or_else(PoisonError::into_inner);
         self.0.records.invalidate(&board);

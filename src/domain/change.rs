@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use super::{
-    Board, BoardId, BoardRecord, BoardStats, Link, LinkId, LinkKind, Node, NodeId, NodeType, Placement, TokenDigest,
-    UserId,
+    Board, BoardId, BoardRecord, BoardStats, Link, LinkId, LinkKind, Node, NodeId, NodeType, Placement, Refusal,
+    TokenDigest, UserId,
 };
 
 /// Changes in one request.
@@ -17,6 +17,8 @@ pub const MAX_CHANGES: usize = 1_000;
 pub struct ChangeSet {
     /// The board.
     pub board_id: BoardId,
+    /// What to say when there is no such board, or not for the caller. It names what the caller named, and nothing more.
+    pub absent: Refusal,
     /// The version of the board that the caller knows, if it insists on that.
     pub expected_version: Option<i64>,
     /// The changes; a later one may use what an earlier one creates.

@@ -2,6 +2,7 @@
 //!
 //! No I/O happens here, and no library of the layers above or of the adapters is named.
 
+pub mod account;
 pub mod answer;
 pub mod board;
 pub mod change;
@@ -20,6 +21,7 @@ pub mod snapshot;
 pub mod user;
 mod words;
 
+pub use account::{AccountEdit, Credentials, NewAccount, NewRefreshToken, Refreshed};
 pub use answer::{AnswerKey, Basis};
 pub use board::{
     Board, BoardList, BoardOrder, BoardOrderKey, BoardRecord, BoardStats, BoardsOf, ListedBoard, Permission,

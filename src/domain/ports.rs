@@ -12,9 +12,9 @@ use serde_json::Value;
 
 use super::{
     AnswerKey, Basis, Below, Board, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, BoardWrites, Child, Claim,
-    Committed, IdempotencyKey, Link, LinkId, LinkKind, LinkList, LinkPageKey, ListedBoard, Node, NodeId, NodeKey,
-    NodeList, NodePageKey, NodeText, Origin, Outcome, Page, PageRequest, Redemption, Result, Share, ShareId, Snapshot,
-    Stamps, StoredNode, TokenDigest, User, UserId,
+    Committed, Credentials, IdempotencyKey, Link, LinkId, LinkKind, LinkList, LinkPageKey, ListedBoard, NewAccount,
+    NewRefreshToken, Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText, Origin, Outcome, Page, PageRequest,
+    Redemption, Refreshed, Result, Share, ShareId, Snapshot, Stamps, StoredNode, TokenDigest, User, UserId,
 };
 
 /// Reading boards.
@@ -117,6 +117,8 @@ pub trait Views: Send + Sync {
     fn keep_answer(&self, key: AnswerKey, basis: Basis, body: Bytes);
     /// Takes over what this process has just committed, before anybody is told.
     fn committed(&self, committed: &Committed);
+    /// Lets go of an account that this process has just changed.
+    fn forget_user(&self, user: UserId);
     /// Lets go of a board whose row, people or existence this process has just changed.
     fn forget(&self, board: BoardId);
 }
@@ -128,6 +130,25 @@ pub trait Events: Send + Sync {
     async fn events(&self, after: &[(BoardId, i64)], most: i64) -> Result<Vec<BoardEvent>>;
     /// How many entries the log of a board has kept.
     async fn event_count(&self, board: BoardId) -> Result<i64>;
+}
+
+/// Accounts and sessions, for their holders.
+#[async_trait]
+pub trait Accounts: Send + Sync {
+    /// The account with this lower-case address, and what it signs in with.
+    async fn credentials(&self, email: &str) -> Result<Option<Credentials>>;
+    /// Makes an account; `None` when its address is taken.
+    async fn create_account(&self, account: NewAccount) -> Result<Option<Arc<User>>>;
+    /// Writes name, picture and settings of an active account.
+    async fn update_account(&self, account: User) -> Result<Option<Arc<User>>>;
+    /// Notes that an account has signed in.
+    async fn signed_in(&self, user: UserId) -> Result<()>;
+    /// Keeps a refresh token that is handed out.
+    async fn add_refresh_token(&self, token: NewRefreshToken) -> Result<()>;
+    /// Uses a refresh token up, exactly once however many come with it. One that was used before closes its family.
+    async fn use_refresh_token(&self, token: &TokenDigest) -> Result<Refreshed>;
+    /// Closes the family of a refresh token.
+    async fn end_session(&self, token: &TokenDigest) -> Result<()>;
 }
 
 /// Following the change log.

@@ -50,6 +50,11 @@ pub(super) fn admit(mut request: Request, limits: &LimitsConfig) -> Result<Reque
     Ok(request)
 }
 
+/// What stands for a variable where only the document counts.
+fn absent(_: Name) -> Result<Value> {
+    Ok(Value::Null)
+}
+
 struct Count<'a> {
     document: &'a ExecutableDocument,
     variables: &'a Variables,
@@ -86,8 +91,8 @@ impl<'a> Count<'a> {
         self.directives(&field.directives);
         let mut rows = if LISTS_WITH_DEFAULTS.contains(&field.name.node.as_str()) { DEFAULT_ROWS } else { 1 };
         for (name, value) in &field.arguments {
+            self.written(value.node.clone().into_const_with(absent));
             let value = value.node.clone().into_const_with(|name| self.variable(&name)).unwrap_or_default();
-            self.value(&value);
             match (name.node.as_str(), value) {
                 // What lies outside the range of pages is refused by the field itself; here it only must not overflow.
                 ("first" | "last", Value::Number(wanted)) => {
@@ -122,8 +127,7 @@ impl<'a> Count<'a> {
         for directive in directives {
             self.nodes += 1;
             for (_, value) in &directive.node.arguments {
-                let value = value.node.clone().into_const_with(|name| self.variable(&name)).unwrap_or_default();
-                self.value(&value);
+                self.written(value.node.clone().into_const_with(absent));
             }
         }
     }
@@ -131,6 +135,12 @@ impl<'a> Count<'a> {
     /// What a variable holds; null where it holds nothing.
     fn variable(&self, name: &Name) -> Result<Value> {
         Ok(self.variables.get(name).cloned().unwrap_or_default())
+    }
+
+    /// Counts what is written for a value. What variables hold is bounded by the size of the request alone: a batch of a
+    /// thousand changes is one variable.
+    fn written(&mut self, value: Result<Value>) {
+        self.value(&value.unwrap_or_default());
     }
 
     fn value(&mut self, value: &Value) {

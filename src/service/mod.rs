@@ -3,6 +3,7 @@
 //! Services name ports and `access`; how answers are batched is the business of the loaders, and how they look that of
 //! `graphql`. Writing comes with its own files beside these.
 
+pub mod account;
 pub mod attempts;
 pub mod board;
 pub mod change;
@@ -18,11 +19,11 @@ use crate::{
     config::Environment,
     domain::{
         BoardEvent, BoardId,
-        ports::{Feed, Reads, Writes},
+        ports::{Accounts, Feed, Reads, Writes},
     },
 };
 
-use self::share::ShareGate;
+use self::{account::SignInGate, share::ShareGate};
 
 /// What the API tells about the server it runs on.
 #[derive(Clone, Debug)]
@@ -42,6 +43,8 @@ pub struct Services {
     reads: Arc<dyn Reads>,
     writes: Arc<dyn Writes>,
     feed: Arc<dyn Feed>,
+    accounts: Arc<dyn Accounts>,
+    sign_ins: SignInGate,
     tokens: Tokens,
     shares: ShareGate,
     info: ServiceInfo,
@@ -54,11 +57,21 @@ impl Services {
         reads: Arc<dyn Reads>,
         writes: Arc<dyn Writes>,
         feed: Arc<dyn Feed>,
+        accounts: Arc<dyn Accounts>,
         tokens: Tokens,
         hasher: SecretHasher,
         info: ServiceInfo,
     ) -> Self {
-        Services { reads, writes, feed, tokens, shares: ShareGate::new(hasher), info }
+        Services {
+            reads,
+            writes,
+            feed,
+            accounts,
+            sign_ins: SignInGate::default(),
+            tokens,
+            shares: ShareGate::new(hasher),
+            info,
+        }
     }
 
     /// The changes of a board after a version, then those to come. Who may hear them is for the caller to check, each time.

@@ -40,6 +40,11 @@ impl ShareGate {
         ShareGate { hasher, guesses: Attempts::new(PASSWORD_ATTEMPTS, PASSWORD_WINDOW), verified: Mutex::default() }
     }
 
+    /// What hashes passwords, a few at a time.
+    pub(super) fn hasher(&self) -> &SecretHasher {
+        &self.hasher
+    }
+
     async fn check_password(
         &self,
         share: &Share,

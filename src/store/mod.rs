@@ -3,6 +3,7 @@
 //! `pool.rs` holds the one wrapper that every statement passes, `statement.rs` what a hand-written statement is, `batch.rs`
 //! how many keys are answered at once; then one file per noun. Permission is not decided here.
 
+mod account;
 mod batch;
 mod board;
 mod change;

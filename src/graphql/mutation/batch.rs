@@ -8,6 +8,7 @@ use super::{
     board::BoardChangeParts,
     input::{PlaceInput, WriteOptions},
     link::{LinkChangeInput, NewLinkInput},
+    no_board,
     node::{
         ChatChangeInput, FolderChangeInput, MoveInput, NewChatInput, NewFolderInput, NewResourceInput,
         ResourceChangeInput,
@@ -153,7 +154,8 @@ fn settled(board_id: &ID, expected_version: Option<i64>, changes: Vec<BoardChang
             Err(refusal) => Err(refusal.within(&path)),
         }
     });
-    Ok(ChangeSet { board_id, expected_version, changes: changes.collect::<Result<_, _>>()? })
+    let absent = no_board("boardId", board_id);
+    Ok(ChangeSet { board_id, absent, expected_version, changes: changes.collect::<Result<_, _>>()? })
 }
 
 #[derive(Default)]

@@ -9,6 +9,7 @@ use super::{
     },
     Writing,
     input::{BoardParts, WriteOptions},
+    no_board,
     payload::payload,
     read_id,
 };
@@ -129,6 +130,7 @@ impl BoardMutations {
         let edit: Box<dyn BoardEdit> = Box::new(input.board);
         let set = |board_id| ChangeSet {
             board_id,
+            absent: no_board("id", board_id),
             expected_version: input.expected_version,
             changes: vec![Change { path: Vec::new(), action: Action::EditBoard { edit } }],
         };

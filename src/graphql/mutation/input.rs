@@ -78,7 +78,7 @@ fn set<T: Clone>(place: &mut T, given: Option<&T>) {
 }
 
 /// Copies what is given, or its absence, into a place that can be empty.
-fn set_or_clear<T: Clone, U>(place: &mut Option<T>, given: &MaybeUndefined<U>, value: impl Fn(&U) -> T) {
+pub(super) fn set_or_clear<T: Clone, U>(place: &mut Option<T>, given: &MaybeUndefined<U>, value: impl Fn(&U) -> T) {
     match given {
         MaybeUndefined::Undefined => {}
         MaybeUndefined::Null => *place = None,

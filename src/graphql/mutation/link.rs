@@ -10,6 +10,7 @@ use super::{
     },
     Done, Writing, change,
     input::{LinkChange, LinkParts, WriteOptions},
+    no_board,
     payload::{UserError, payload},
     read_id,
 };
@@ -124,6 +125,10 @@ impl LinkPayload {
     }
 }
 
+fn no_link(id: LinkId) -> Refusal {
+    Refusal::not_found("id", format!("There is no link {id}"))
+}
+
 #[derive(Default)]
 pub(super) struct LinkMutations;
 
@@ -139,7 +144,8 @@ impl LinkMutations {
         let writing = Writing::begin(ctx, input.options)?;
         let set = || {
             let board_id = read_id("boardId", &input.board_id)?;
-            Ok(ChangeSet { board_id, expected_version: None, changes: vec![change(&[], input.change.action()?)] })
+            let changes = vec![change(&[], input.change.action()?)];
+            Ok(ChangeSet { board_id, absent: no_board("boardId", board_id), expected_version: None, changes })
         };
         let outcome = writing.apply(set()).await?;
         LinkPayload::of(writing, outcome).await
@@ -156,10 +162,11 @@ impl LinkMutations {
             Ok(id) => match writing.session.loaders.locate_link(id).await? {
                 Some(board_id) => input.change.action().map(|action| ChangeSet {
                     board_id,
+                    absent: no_link(id),
                     expected_version: None,
                     changes: vec![change(&[], action)],
                 }),
-                None => Err(Refusal::not_found("id", format!("There is no link {id}"))),
+                None => Err(no_link(id)),
             },
             Err(refusal) => Err(refusal),
         };
@@ -188,7 +195,7 @@ impl LinkMutations {
             if changes.is_empty() {
                 return Err(Refusal::invalid("linkIds", "Name at least one link"));
             }
-            Ok(ChangeSet { board_id, expected_version: None, changes })
+            Ok(ChangeSet { board_id, absent: no_board("boardId", board_id), expected_version: None, changes })
         };
         let outcome = writing.apply({ set }()).await?;
         let client_mutation_id = writing.client_mutation_id;

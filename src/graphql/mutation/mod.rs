@@ -1,6 +1,7 @@
 //! Everything that can be changed. Each mutation takes one `input` and answers with a payload: what was changed, or
 //! `userErrors` that say why not. A mutation is done whole or not at all.
 
+mod account;
 mod batch;
 mod board;
 mod input;
@@ -28,7 +29,13 @@ use crate::{
 
 /// Everything that can be changed.
 #[derive(MergedObject, Default)]
-pub struct Mutation(board::BoardMutations, node::NodeMutations, link::LinkMutations, batch::BatchMutations);
+pub struct Mutation(
+    account::AccountMutations,
+    board::BoardMutations,
+    node::NodeMutations,
+    link::LinkMutations,
+    batch::BatchMutations,
+);
 
 /// One mutation that runs: who asks, and what they said besides.
 struct Writing {
@@ -148,7 +155,15 @@ fn read_id<T: std::str::FromStr<Err = crate::domain::Error>>(
 /// The board on which a node lies that an input names without its board.
 async fn board_of(session: &Session, field: &str, id: NodeId) -> Result<Result<crate::domain::BoardId, Refusal>> {
     let place = session.loaders.locate_node(id).await?;
-    Ok(place.ok_or_else(|| Refusal::not_found(field, format!("There is no node {id}"))))
+    Ok(place.ok_or_else(|| no_node(field, id)))
+}
+
+fn no_node(field: &str, id: NodeId) -> Refusal {
+    Refusal::not_found(field, format!("There is no node {id}"))
+}
+
+fn no_board(field: &str, id: crate::domain::BoardId) -> Refusal {
+    Refusal::not_found(field, format!("There is no board {id}"))
 }
 
 fn change(path: &[&str], action: crate::domain::Action) -> Change {

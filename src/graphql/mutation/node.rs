@@ -12,6 +12,7 @@ use super::{
     },
     Done, Writing, board_of, change,
     input::{ChatEdit, FolderEdit, NodeParts, PlaceInput, PointInput, ResourceEdit, WriteOptions},
+    no_board, no_node,
     payload::{UserError, payload},
     read_id,
 };
@@ -243,7 +244,9 @@ pub(super) fn create(
 }
 
 fn set(board_id: &ID, changes: impl FnOnce() -> Result<Vec<Change>, Refusal>) -> Result<ChangeSet, Refusal> {
-    let set = ChangeSet { board_id: read_id("boardId", board_id)?, expected_version: None, changes: changes()? };
+    let board_id = read_id("boardId", board_id)?;
+    let set =
+        ChangeSet { board_id, absent: no_board("boardId", board_id), expected_version: None, changes: changes()? };
     if set.changes.is_empty() {
         return Err(Refusal::invalid("nodeIds", "Name at least one node"));
     }
@@ -339,9 +342,12 @@ async fn change_node(
     let writing = Writing::begin(ctx, options)?;
     let set = match read_id("id", id) {
         Ok(id) => match board_of(&writing.session, "id", id).await? {
-            Ok(board_id) => {
-                action.map(|action| ChangeSet { board_id, expected_version: None, changes: vec![change(&[], action)] })
-            }
+            Ok(board_id) => action.map(|action| ChangeSet {
+                board_id,
+                absent: no_node("id", id),
+                expected_version: None,
+                changes: vec![change(&[], action)],
+            }),
             Err(refusal) => Err(refusal),
         },
         Err(refusal) => Err(refusal),

@@ -57,12 +57,13 @@ impl Services {
         }
         let origin = origin(viewer, options)?;
         let transaction = self.writes.begin(set.board_id).await?;
-        let no_board = || Refusal::not_found("boardId", format!("There is no board {}", set.board_id));
-        let mut transaction = transaction.ok_or_else(no_board)?;
+        let absent = || set.absent.clone();
+        let mut transaction = transaction.ok_or_else(absent)?;
         let record = Arc::clone(transaction.record());
-        let granted = Granted::check(viewer, &record, Permission::View).ok_or_else(no_board)?;
+        let granted = Granted::check(viewer, &record, Permission::View).ok_or_else(absent)?;
         if granted.permission() < Permission::Edit {
-            return Err(Refusal::forbidden("boardId", "You may see this board, but not change it").into());
+            let forbidden = Refusal::forbidden("", "You may see this board, but not change it");
+            return Err(Refusal { path: set.absent.path, ..forbidden }.into());
         }
         if let Some(key) = &origin.idempotency
             && let Some(applied) = replayed(transaction.as_mut(), key, &record).await?

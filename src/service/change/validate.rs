@@ -4,7 +4,7 @@
 use serde_json::Value;
 use url::Url;
 
-use crate::domain::{Board, CHAT_MODELS, Link, Node, NodeEdit, NodeKind, Refusal};
+use crate::domain::{Board, CHAT_MODELS, Link, Node, NodeEdit, NodeKind, Refusal, User};
 
 /// Bytes of a text of a resource.
 const MAX_CONTENT_BYTES: usize = 1 << 20;
@@ -118,6 +118,18 @@ pub(super) fn link(link: &Link) -> Check {
     optional("label", link.label.as_ref(), 255)?;
     object("style", &link.style)?;
     object("metadata", &link.metadata)
+}
+
+/// A display name of an account.
+pub(in crate::service) fn account_name(name: &str) -> Check {
+    text("name", name, 255)
+}
+
+/// An account as it is to be.
+pub(in crate::service) fn account(account: &User) -> Check {
+    account.name.as_deref().map_or(Ok(()), account_name)?;
+    web_address("avatarUrl", account.avatar_url.as_ref())?;
+    object("settings", &account.settings)
 }
 
 /// A board as it is to be.

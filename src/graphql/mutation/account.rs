@@ -1,0 +1,216 @@
+//! Mutations of accounts and sessions.
+
+use async_graphql::{Context, InputObject, MaybeUndefined, Object, Result};
+use chrono::{DateTime, Utc};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use super::{
+    super::{scalar::Url, scope::Session, user::User},
+    Writing,
+    input::{WriteOptions, set_or_clear},
+    payload::payload,
+};
+use crate::{
+    access::Viewer,
+    domain::{self, AccountEdit, Outcome},
+    service::account::SignedIn,
+};
+
+payload!(
+    /// Somebody has signed in.
+    SessionPayload {
+        /// For the header `Authorization: Bearer …`, good for a quarter of an hour.
+        access_token: Option<String>,
+        /// Good once, for the next pair of tokens. It ends when it was not used for 30 days.
+        refresh_token: Option<String>,
+        /// When the access token ends.
+        expires_at: Option<DateTime<Utc>>,
+        /// The account.
+        user: Option<User>,
+    }
+);
+payload!(
+    /// A session was ended.
+    SignOutPayload {
+        /// Whether it is over now; also when it was before.
+        is_signed_out: bool,
+    }
+);
+payload!(
+    /// The viewer's account was changed.
+    UpdateViewerPayload {
+        /// The account.
+        user: Option<User>,
+    }
+);
+
+/// An account to be made.
+#[derive(InputObject)]
+pub(super) struct SignUpInput {
+    /// The name to sign in with.
+    email: String,
+    /// At least 10 characters, at most 1,024 bytes.
+    #[graphql(secret)]
+    password: String,
+    /// Display name.
+    name: Option<String>,
+    /// Comes back in the payload.
+    client_mutation_id: Option<String>,
+}
+
+/// What somebody signs in with.
+#[derive(InputObject)]
+pub(super) struct SignInInput {
+    /// The address of the account.
+    email: String,
+    /// Its password.
+    #[graphql(secret)]
+    password: String,
+    /// Comes back in the payload.
+    client_mutation_id: Option<String>,
+}
+
+/// A session.
+#[derive(InputObject)]
+pub(super) struct SessionInput {
+    /// Its last refresh token.
+    #[graphql(secret)]
+    refresh_token: String,
+    /// Comes back in the payload.
+    client_mutation_id: Option<String>,
+}
+
+/// What is to be changed of the viewer's account. What is not given stays.
+#[derive(InputObject)]
+pub(super) struct UpdateViewerInput {
+    /// Display name.
+    name: MaybeUndefined<String>,
+    /// Address of a picture.
+    avatar_url: MaybeUndefined<Url>,
+    /// Preferences of the frontend: an object of at most 64 KiB.
+    settings: Option<Value>,
+    /// Comes back in the payload.
+    client_mutation_id: Option<String>,
+}
+
+impl AccountEdit for UpdateViewerInput {
+    fn apply(&self, account: &mut domain::User) {
+        set_or_clear(&mut account.name, &self.name, String::clone);
+        set_or_clear(&mut account.avatar_url, &self.avatar_url, |url| url.0.clone());
+        if let Some(settings) = &self.settings {
+            account.settings.clone_from(settings);
+        }
+    }
+}
+
+fn writing(ctx: &Context<'_>, client_mutation_id: Option<String>) -> domain::Result<Writing> {
+    Writing::begin(ctx, WriteOptions { client_mutation_id, idempotency_key: None })
+}
+
+impl Writing {
+    async fn signed_in(self, outcome: Outcome<SignedIn>) -> Result<SessionPayload> {
+        let outcome = self.settled(outcome).await?;
+        let session = self.afterwards();
+        let client_mutation_id = self.client_mutation_id;
+        Ok(match outcome {
+            Ok(SignedIn { user, access_token, refresh_token, expires_at }) => {
+                // The payload shows the account to its holder, who was nobody in particular a moment ago.
+                let viewer = Viewer::account(std::sync::Arc::clone(&user)).unwrap_or_default();
+                let session = std::sync::Arc::new(Session { viewer, ..Session::clone(&session) });
+                SessionPayload {
+                    access_token: Some(access_token.expose_secret().to_owned()),
+                    refresh_token: Some(refresh_token.expose_secret().to_owned()),
+                    expires_at: Some(expires_at),
+                    user: Some(User::new(&session, &user)),
+                    client_mutation_id,
+                    user_errors: Vec::new(),
+                }
+            }
+            Err(error) => SessionPayload {
+                access_token: None,
+                refresh_token: None,
+                expires_at: None,
+                user: None,
+                client_mutation_id,
+                user_errors: vec![error],
+            },
+        })
+    }
+}
+
+#[derive(Default)]
+pub(super) struct AccountMutations;
+
+/// Mutations of accounts and sessions.
+#[Object]
+impl AccountMutations {
+    /// Makes an account and signs it in.
+    async fn sign_up(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The account.")] input: SignUpInput,
+    ) -> Result<SessionPayload> {
+        let writing = writing(ctx, input.client_mutation_id)?;
+        let password = SecretString::from(input.password);
+        let Session { services, address, .. } = &*writing.session;
+        let outcome = services.sign_up(&input.email, &password, input.name, *address).await;
+        writing.signed_in(outcome).await
+    }
+
+    /// Signs in. A wrong address or password is an error with the code UNAUTHENTICATED, and does not say which of the two.
+    async fn sign_in(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Address and password.")] input: SignInInput,
+    ) -> Result<SessionPayload> {
+        let writing = writing(ctx, input.client_mutation_id)?;
+        let password = SecretString::from(input.password);
+        let Session { services, address, .. } = &*writing.session;
+        let signed_in = services.sign_in(&input.email, &password, *address).await?;
+        writing.signed_in(Ok(signed_in)).await
+    }
+
+    /// Exchanges a refresh token for the next pair of tokens. Each is good once: one that comes a second time ends the session,
+    /// because somebody has a copy of it.
+    async fn refresh_session(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The session.")] input: SessionInput,
+    ) -> Result<SessionPayload> {
+        let writing = writing(ctx, input.client_mutation_id)?;
+        let signed_in = writing.session.services.refresh_session(&SecretString::from(input.refresh_token)).await?;
+        writing.signed_in(Ok(signed_in)).await
+    }
+
+    /// Ends a session: its refresh tokens are not good any more. An access token ends by itself.
+    async fn sign_out(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The session.")] input: SessionInput,
+    ) -> Result<SignOutPayload> {
+        let writing = writing(ctx, input.client_mutation_id)?;
+        writing.session.services.sign_out(&SecretString::from(input.refresh_token)).await?;
+        let client_mutation_id = writing.client_mutation_id;
+        Ok(SignOutPayload { is_signed_out: true, client_mutation_id, user_errors: Vec::new() })
+    }
+
+    /// Changes the viewer's own account.
+    async fn update_viewer(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What is to be changed.")] input: UpdateViewerInput,
+    ) -> Result<UpdateViewerPayload> {
+        let writing = writing(ctx, input.client_mutation_id.clone())?;
+        let Session { services, viewer, .. } = &*writing.session;
+        let outcome = services.update_account(viewer, &input).await;
+        let outcome = writing.settled(outcome).await?;
+        let session = writing.afterwards();
+        let client_mutation_id = writing.client_mutation_id;
+        let (user, user_errors) = match outcome {
+            Ok(user) => (Some(User::new(&session, &user)), Vec::new()),
+            Err(error) => (None, vec![error]),
+        };
+        Ok(UpdateViewerPayload { user, client_mutation_id, user_errors })
+    }
+}

@@ -1,0 +1,130 @@
+//! Accounts and sessions in PostgreSQL. A refresh token is used once, however many come with it at the same moment.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use diesel::sql_types::{Binary, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use uuid::Uuid;
+
+use super::{
+    Store,
+    statement::Statement,
+    user::{USER_COLUMNS, UserRow, UserSql, user_from},
+};
+use crate::domain::{
+    Credentials, NewAccount, NewRefreshToken, Refreshed, Result, TokenDigest, User, UserId, ports::Accounts,
+};
+
+#[async_trait]
+impl Accounts for Store {
+    async fn credentials(&self, email: &str) -> Result<Option<Credentials>> {
+        let rows: Vec<(UserRow, String)> = self
+            .fetch(|| {
+                Statement::<(UserSql, Text)>::new("accounts.credentials")
+                    .sql("SELECT ")
+                    .sql(USER_COLUMNS)
+                    .sql(", u.password_hash FROM users u WHERE u.email = ")
+                    .bind::<Text, _>(email.to_owned())
+            })
+            .await?;
+        let credentials = |(row, password_hash)| Credentials { user: Arc::new(user_from(row)), password_hash };
+        Ok(rows.into_iter().next().map(credentials))
+    }
+
+    async fn create_account(&self, account: NewAccount) -> Result<Option<Arc<User>>> {
+        let mut connection = self.connection().await?;
+        let statement = Statement::<UserSql>::new("accounts.create")
+            .sql("INSERT INTO users AS u (id, email, name, password_hash, last_login_at) VALUES (")
+            .bind::<SqlUuid, _>(account.id.0)
+            .sql(", ")
+            .bind::<Text, _>(account.email)
+            .sql(", ")
+            .bind::<Nullable<Text>, _>(account.name)
+            .sql(", ")
+            .bind::<Text, _>(account.password_hash)
+            .sql(", now()) ON CONFLICT (email) DO NOTHING RETURNING ")
+            .sql(USER_COLUMNS);
+        let rows: Vec<UserRow> = self.run(&mut connection, statement).await.map_err(|(error, _)| error)?;
+        Ok(rows.into_iter().next().map(|row| Arc::new(user_from(row))))
+    }
+
+    async fn update_account(&self, account: User) -> Result<Option<Arc<User>>> {
+        let mut connection = self.connection().await?;
+        let statement = Statement::<UserSql>::new("accounts.update")
+            .sql("UPDATE users AS u SET updated_at = now(), name = ")
+            .bind::<Nullable<Text>, _>(account.name)
+            .sql(", avatar_url = ")
+            .bind::<Nullable<Text>, _>(account.avatar_url)
+            .sql(", settings = ")
+            .bind::<Jsonb, _>(account.settings)
+            .sql(" WHERE u.is_active AND u.id = ")
+            .bind::<SqlUuid, _>(account.id.0)
+            .sql(" RETURNING ")
+            .sql(USER_COLUMNS);
+        let rows: Vec<UserRow> = self.run(&mut connection, statement).await.map_err(|(error, _)| error)?;
+        Ok(rows.into_iter().next().map(|row| Arc::new(user_from(row))))
+    }
+
+    async fn signed_in(&self, user: UserId) -> Result<()> {
+        let mut connection = self.connection().await?;
+        let statement = Statement::<SqlUuid>::new("accounts.signed_in")
+            .sql("UPDATE users u SET last_login_at = now() WHERE u.id = ")
+            .bind::<SqlUuid, _>(user.0)
+            .sql(" RETURNING u.id");
+        let _: Vec<Uuid> = self.run(&mut connection, statement).await.map_err(|(error, _)| error)?;
+        Ok(())
+    }
+
+    async fn add_refresh_token(&self, token: NewRefreshToken) -> Result<()> {
+        let mut connection = self.connection().await?;
+        let statement = Statement::<SqlUuid>::new("accounts.add_refresh_token")
+            .sql("INSERT INTO refresh_tokens (user_id, family_id, token_digest, expires_at) VALUES (")
+            .bind::<SqlUuid, _>(token.user.0)
+            .sql(", ")
+            .bind::<SqlUuid, _>(token.family)
+            .sql(", ")
+            .bind::<Binary, _>(token.digest.to_vec())
+            .sql(", ")
+            .bind::<Timestamptz, _>(token.expires_at)
+            .sql(") RETURNING id");
+        let _: Vec<Uuid> = self.run(&mut connection, statement).await.map_err(|(error, _)| error)?;
+        Ok(())
+    }
+
+    async fn use_refresh_token(&self, token: &TokenDigest) -> Result<Refreshed> {
+        let mut connection = self.connection().await?;
+        let take = Statement::<(SqlUuid, SqlUuid)>::new("accounts.use_refresh_token")
+            .sql(
+                "UPDATE refresh_tokens t SET used_at = now() WHERE t.used_at IS NULL AND t.revoked_at IS NULL \
+                 AND t.expires_at > now() AND t.token_digest = ",
+            )
+            .bind::<Binary, _>(token.to_vec())
+            .sql(" RETURNING t.user_id, t.family_id");
+        let taken: Vec<(Uuid, Uuid)> = self.run(&mut connection, take).await.map_err(|(error, _)| error)?;
+        if let Some((user, family)) = taken.into_iter().next() {
+            return Ok(Refreshed::Taken { user: UserId(user), family });
+        }
+        let close = Statement::<SqlUuid>::new("accounts.close_reused")
+            .sql(
+                "UPDATE refresh_tokens t SET revoked_at = coalesce(t.revoked_at, now()) WHERE t.family_id IN (\
+                 SELECT r.family_id FROM refresh_tokens r WHERE r.used_at IS NOT NULL AND r.token_digest = ",
+            )
+            .bind::<Binary, _>(token.to_vec())
+            .sql(") RETURNING t.id");
+        let closed: Vec<Uuid> = self.run(&mut connection, close).await.map_err(|(error, _)| error)?;
+        Ok(if closed.is_empty() { Refreshed::Unknown } else { Refreshed::Reused })
+    }
+
+    async fn end_session(&self, token: &TokenDigest) -> Result<()> {
+        let mut connection = self.connection().await?;
+        let statement = Statement::<SqlUuid>::new("accounts.end_session")
+            .sql(
+                "UPDATE refresh_tokens t SET revoked_at = now() WHERE t.revoked_at IS NULL AND t.family_id IN (\
+                 SELECT r.family_id FROM refresh_tokens r WHERE r.token_digest = ",
+            )
+            .bind::<Binary, _>(token.to_vec())
+            .sql(") RETURNING t.id");
+        let _: Vec<Uuid> = self.run(&mut connection, statement).await.map_err(|(error, _)| error)?;
+        Ok(())
+    }
+}
