@@ -84,6 +84,7 @@ impl App {
             Arc::new(store.clone()),
             Arc::new(feed),
             Arc::new(store.clone()),
+            Arc::new(store.clone()),
             tokens,
             SecretHasher::default(),
             info,

@@ -11,6 +11,7 @@
 )]
 
 mod access;
+mod access_writes;
 mod accounts;
 mod architecture;
 mod artifacts;
@@ -29,6 +30,7 @@ mod migrations;
 mod outbound;
 mod schema_file;
 mod shares;
+mod sharing;
 mod statements;
 mod store_errors;
 mod support;

@@ -304,6 +304,11 @@ impl<S: Source + Clone + 'static> Views for Cached<S> {
         }
     }
 
+    fn forget_shares(&self, board: BoardId) {
+        let of_board = self.0.shares.iter().filter(|(_, share)| share.board_id == board);
+        of_board.for_each(|(token, _)| self.0.shares.invalidate(token.as_ref()));
+    }
+
     fn forget_user(&self, user: UserId) {
         self.0.users.invalidate(&user);
     }

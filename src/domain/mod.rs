@@ -17,6 +17,7 @@ pub mod page;
 pub mod ports;
 pub mod refusal;
 pub mod share;
+pub mod sharing;
 pub mod snapshot;
 pub mod user;
 mod words;
@@ -43,5 +44,6 @@ pub use node::{
 pub use page::{Cursor, MAX_PAGE, Page, PageRequest, SortKey};
 pub use refusal::{Failure, Outcome, Refusal, RefusalKind};
 pub use share::{Redemption, Share, TokenDigest};
+pub use sharing::{Collaborator, Invitation, NewShare};
 pub use snapshot::{Snapshot, Stamp, Stamps};
 pub use user::User;

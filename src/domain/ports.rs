@@ -12,9 +12,10 @@ use serde_json::Value;
 
 use super::{
     AnswerKey, Basis, Below, Board, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, BoardWrites, Child, Claim,
-    Committed, Credentials, IdempotencyKey, Link, LinkId, LinkKind, LinkList, LinkPageKey, ListedBoard, NewAccount,
-    NewRefreshToken, Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText, Origin, Outcome, Page, PageRequest,
-    Redemption, Refreshed, Result, Share, ShareId, Snapshot, Stamps, StoredNode, TokenDigest, User, UserId,
+    Collaborator, Committed, Credentials, IdempotencyKey, Invitation, Link, LinkId, LinkKind, LinkList, LinkPageKey,
+    ListedBoard, NewAccount, NewRefreshToken, NewShare, Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText, Origin,
+    Outcome, Page, PageRequest, Permission, Redemption, Refreshed, Result, Share, ShareId, Snapshot, Stamps,
+    StoredNode, TokenDigest, User, UserId,
 };
 
 /// Reading boards.
@@ -117,6 +118,8 @@ pub trait Views: Send + Sync {
     fn keep_answer(&self, key: AnswerKey, basis: Basis, body: Bytes);
     /// Takes over what this process has just committed, before anybody is told.
     fn committed(&self, committed: &Committed);
+    /// Lets go of the share links of a board, one of which this process has just changed.
+    fn forget_shares(&self, board: BoardId);
     /// Lets go of an account that this process has just changed.
     fn forget_user(&self, user: UserId);
     /// Lets go of a board whose row, people or existence this process has just changed.
@@ -149,6 +152,31 @@ pub trait Accounts: Send + Sync {
     async fn use_refresh_token(&self, token: &TokenDigest) -> Result<Refreshed>;
     /// Closes the family of a refresh token.
     async fn end_session(&self, token: &TokenDigest) -> Result<()>;
+}
+
+/// Share links and collaborators, for owners of boards.
+#[async_trait]
+pub trait Sharing: Send + Sync {
+    /// Makes a share link.
+    async fn add_share(&self, share: NewShare) -> Result<()>;
+    /// Ends a share link of the board; whether there is one.
+    async fn revoke_share(&self, board: BoardId, share: ShareId) -> Result<bool>;
+    /// Which board a share link opens.
+    async fn board_of_share(&self, share: ShareId) -> Result<Option<BoardId>>;
+    /// Share links of a board, newest first.
+    async fn shares(&self, board: BoardId, most: i64) -> Result<Vec<Arc<Share>>>;
+    /// Collaborators of a board, invited ones among them, in the order of their invitations.
+    async fn collaborators(&self, board: BoardId, most: i64) -> Result<Vec<Collaborator>>;
+    /// Unanswered invitations of an account, newest first.
+    async fn invitations(&self, user: UserId, most: i64) -> Result<Vec<Invitation>>;
+    /// Invites an account; whether it was none before.
+    async fn invite(&self, board: BoardId, user: UserId, role: Permission, by: UserId) -> Result<bool>;
+    /// Accepts an invitation; whether there is one.
+    async fn accept(&self, board: BoardId, user: UserId) -> Result<bool>;
+    /// Gives a collaborator another role; whether there is one.
+    async fn change_role(&self, board: BoardId, user: UserId, to: Permission) -> Result<bool>;
+    /// Removes a collaborator; whether there was one.
+    async fn remove_collaborator(&self, board: BoardId, user: UserId) -> Result<bool>;
 }
 
 /// Following the change log.

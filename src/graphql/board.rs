@@ -14,6 +14,7 @@ use super::{
     rows::{Rows, row},
     scalar::{Url, id},
     scope::{Scope, Session},
+    sharing::{BoardShare, Collaborator},
     user::User,
 };
 use crate::{
@@ -163,6 +164,23 @@ impl Board {
     ) -> Result<BoardEventConnection> {
         let page = PageRequest::new(first, after.as_deref(), None, None, EVENT_ORDER)?;
         Ok(Box::pin(EventRows::read(&self.0, &page)).await?)
+    }
+
+    /// Share links of the board, newest first, at most 1,000; empty for all but its owner.
+    async fn shares(&self) -> Result<Vec<BoardShare>> {
+        self.0.loaders().rests_on_more();
+        let shares = Box::pin(self.0.session.services.shares_of(self.0.board.granted())).await?;
+        Ok(shares.into_iter().map(BoardShare).collect())
+    }
+
+    /// Who was asked to work on the board, in the order of the invitations, at most 1,000; empty for all but its owner and
+    /// collaborators.
+    async fn collaborators(&self) -> Result<Vec<Collaborator>> {
+        self.0.loaders().rests_on_more();
+        let session = &self.0.session;
+        let all = Box::pin(session.services.collaborators_of(&session.viewer, self.0.board.granted())).await?;
+        let shown = |collaborator| Collaborator { session: Arc::clone(session), collaborator };
+        Ok(all.into_iter().map(shown).collect())
     }
 
     /// Counts of what lives on the board.

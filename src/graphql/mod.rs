@@ -21,6 +21,7 @@ mod rows;
 mod scalar;
 mod scope;
 mod service;
+mod sharing;
 mod subscription;
 mod user;
 

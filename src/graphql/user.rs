@@ -10,6 +10,7 @@ use super::{
     rows::Rows,
     scalar::{Url, id},
     scope::Session,
+    sharing::Invitation,
 };
 use crate::{
     domain::{BoardList, BoardOrder, BoardOrderKey, PageRequest, User as Account},
@@ -99,6 +100,16 @@ impl User {
         let order = BoardOrder { key: BoardOrderKey::Updated, descending: true };
         let page = PageRequest::new(first, after.as_deref(), last, before.as_deref(), order.name())?;
         self.board_rows(order, page).await
+    }
+
+    /// Invitations to work on boards that were not answered yet, newest first; of one's own account.
+    async fn invitations(&self) -> Result<Vec<Invitation>> {
+        self.session.loaders.rests_on_more();
+        if self.own().is_none() {
+            return Ok(Vec::new());
+        }
+        let invitations = Box::pin(self.session.services.invitations(self.account.id)).await?;
+        Ok(invitations.into_iter().map(Invitation).collect())
     }
 
     /// Boards of the account that changed last, newest first; of one's own account.

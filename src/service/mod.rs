@@ -8,6 +8,7 @@ pub mod attempts;
 pub mod board;
 pub mod change;
 pub mod share;
+pub mod sharing;
 pub mod user;
 
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::{
     config::Environment,
     domain::{
         BoardEvent, BoardId,
-        ports::{Accounts, Feed, Reads, Writes},
+        ports::{Accounts, Feed, Reads, Sharing, Writes},
     },
 };
 
@@ -44,6 +45,7 @@ pub struct Services {
     writes: Arc<dyn Writes>,
     feed: Arc<dyn Feed>,
     accounts: Arc<dyn Accounts>,
+    sharing: Arc<dyn Sharing>,
     sign_ins: SignInGate,
     tokens: Tokens,
     shares: ShareGate,
@@ -58,6 +60,7 @@ impl Services {
         writes: Arc<dyn Writes>,
         feed: Arc<dyn Feed>,
         accounts: Arc<dyn Accounts>,
+        sharing: Arc<dyn Sharing>,
         tokens: Tokens,
         hasher: SecretHasher,
         info: ServiceInfo,
@@ -67,6 +70,7 @@ impl Services {
             writes,
             feed,
             accounts,
+            sharing,
             sign_ins: SignInGate::default(),
             tokens,
             shares: ShareGate::new(hasher),

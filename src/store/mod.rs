@@ -19,6 +19,7 @@ mod pool;
 #[allow(missing_docs, unreachable_pub, reason = "generated; its comments come from COMMENT ON")]
 pub mod schema;
 mod share;
+mod sharing;
 mod snapshot;
 mod statement;
 pub mod tls;

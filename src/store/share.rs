@@ -10,7 +10,11 @@ use uuid::Uuid;
 use super::{Store, board::permission_from, statement::Statement};
 use crate::domain::{BoardId, Redemption, Result, Share, ShareId, Stamp, TokenDigest, ports::Shares};
 
-type ShareSql = (
+/// Columns of a share link `s`, in the order of [`ShareRow`].
+pub(super) const SHARE_COLUMNS: &str = "s.id, s.board_id, s.permission::text, s.password_hash, s.max_uses, s.use_count, \
+    s.expires_at, s.revoked_at, s.xmin::text::bigint";
+
+pub(super) type ShareSql = (
     SqlUuid,
     SqlUuid,
     Text,
@@ -21,8 +25,23 @@ type ShareSql = (
     Nullable<Timestamptz>,
     BigInt,
 );
-type ShareRow =
+pub(super) type ShareRow =
     (Uuid, Uuid, String, Option<String>, Option<i32>, i32, Option<DateTime<Utc>>, Option<DateTime<Utc>>, Stamp);
+
+pub(super) fn share_from(row: ShareRow) -> Result<Share> {
+    let (id, board_id, permission, password_hash, max_uses, use_count, expires_at, revoked_at, stamp) = row;
+    Ok(Share {
+        id: ShareId(id),
+        board_id: BoardId(board_id),
+        permission: permission_from(&permission)?,
+        password_hash,
+        max_uses,
+        use_count,
+        expires_at,
+        revoked_at,
+        stamp,
+    })
+}
 
 #[async_trait]
 impl Shares for Store {
@@ -31,26 +50,13 @@ impl Shares for Store {
         let rows: Vec<ShareRow> = self
             .fetch(|| {
                 Statement::<ShareSql>::new("shares.by_token")
-                    .sql(
-                        "SELECT s.id, s.board_id, s.permission::text, s.password_hash, s.max_uses, s.use_count, \
-                         s.expires_at, s.revoked_at, s.xmin::text::bigint FROM board_shares s WHERE s.token_digest = ",
-                    )
+                    .sql("SELECT ")
+                    .sql(SHARE_COLUMNS)
+                    .sql(" FROM board_shares s WHERE s.token_digest = ")
                     .bind::<Binary, _>(digest.clone())
             })
             .await?;
-        let Some(row) = rows.into_iter().next() else { return Ok(None) };
-        let (id, board_id, permission, password_hash, max_uses, use_count, expires_at, revoked_at, stamp) = row;
-        Ok(Some(Arc::new(Share {
-            id: ShareId(id),
-            board_id: BoardId(board_id),
-            permission: permission_from(&permission)?,
-            password_hash,
-            max_uses,
-            use_count,
-            expires_at,
-            revoked_at,
-            stamp,
-        })))
+        rows.into_iter().next().map(|row| share_from(row).map(Arc::new)).transpose()
     }
 
     async fn redeem_share(&self, share: ShareId, principal: &TokenDigest) -> Result<Redemption> {

@@ -101,6 +101,8 @@ impl Views for Store {
 
     fn committed(&self, _: &Committed) {}
 
+    fn forget_shares(&self, _: BoardId) {}
+
     fn forget_user(&self, _: UserId) {}
 
     fn forget(&self, _: BoardId) {}

@@ -8,6 +8,7 @@ mod input;
 mod link;
 mod node;
 mod payload;
+mod sharing;
 
 use std::sync::Arc;
 
@@ -35,6 +36,7 @@ pub struct Mutation(
     node::NodeMutations,
     link::LinkMutations,
     batch::BatchMutations,
+    sharing::SharingMutations,
 );
 
 /// One mutation that runs: who asks, and what they said besides.

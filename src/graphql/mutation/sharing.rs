@@ -1,0 +1,280 @@
+//! Mutations of share links and collaborators.
+
+use async_graphql::{Context, ID, InputObject, Object, Result};
+use chrono::{DateTime, Utc};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{
+    super::{
+        board::{Board, Permission},
+        scope::Session,
+        sharing::{BoardShare, Collaborator},
+    },
+    Writing,
+    input::WriteOptions,
+    payload::payload,
+    read_id,
+};
+use crate::{
+    domain::{self, Failure, Outcome, Refusal},
+    service::sharing::ShareTerms,
+};
+
+payload!(
+    /// A share link was made.
+    ShareBoardPayload {
+        /// The link.
+        share: Option<BoardShare>,
+        /// Its token, told this once: for `sharedBoard` and the header `X-Share-Token`.
+        token: Option<String>,
+    }
+);
+payload!(
+    /// A share link was revoked.
+    RevokeSharePayload {
+        /// Id of the link.
+        share_id: Option<ID>,
+    }
+);
+payload!(
+    /// A collaborator was invited or changed.
+    CollaboratorPayload {
+        /// The collaborator.
+        collaborator: Option<Collaborator>,
+    }
+);
+payload!(
+    /// An invitation was accepted.
+    AcceptInvitationPayload {
+        /// The board.
+        board: Option<Board>,
+    }
+);
+payload!(
+    /// A collaborator is none any more.
+    RemoveCollaboratorPayload {
+        /// Id of the account.
+        user_id: Option<ID>,
+    }
+);
+
+/// A share link to be made.
+#[derive(InputObject)]
+pub(super) struct ShareBoardInput {
+    /// The board.
+    board_id: ID,
+    /// What its holder may do: VIEW, COMMENT or EDIT.
+    #[graphql(default_with = "Permission::View")]
+    permission: Permission,
+    /// What has to be given along with the token, if anything.
+    #[graphql(secret)]
+    password: Option<String>,
+    /// How many may redeem it; any number if not given.
+    max_uses: Option<i32>,
+    /// When it ends by itself; never if not given.
+    expires_at: Option<DateTime<Utc>>,
+    /// Comes back in the payload.
+    client_mutation_id: Option<String>,
+}
+
+/// A share link.
+#[derive(InputObject)]
+pub(super) struct ShareInput {
+    /// The link.
+    id: ID,
+    /// Comes back in the payload.
+    client_mutation_id: Option<String>,
+}
+
+/// Somebody to be asked to work on a board.
+#[derive(InputObject)]
+pub(super) struct InviteCollaboratorInput {
+    /// The board.
+    board_id: ID,
+    /// Address of the account.
+    email: String,
+    /// What they may do, once they have accepted: VIEW, COMMENT or EDIT.
+    role: Permission,
+    /// Comes back in the payload.
+    client_mutation_id: Option<String>,
+}
+
+/// An invitation to be accepted.
+#[derive(InputObject)]
+pub(super) struct AcceptInvitationInput {
+    /// The board.
+    board_id: ID,
+    /// Comes back in the payload.
+    client_mutation_id: Option<String>,
+}
+
+/// A collaborator and another role.
+#[derive(InputObject)]
+pub(super) struct ChangeCollaboratorRoleInput {
+    /// The board.
+    board_id: ID,
+    /// The account.
+    user_id: ID,
+    /// VIEW, COMMENT or EDIT.
+    role: Permission,
+    /// Comes back in the payload.
+    client_mutation_id: Option<String>,
+}
+
+/// A collaborator.
+#[derive(InputObject)]
+pub(super) struct RemoveCollaboratorInput {
+    /// The board.
+    board_id: ID,
+    /// The account.
+    user_id: ID,
+    /// Comes back in the payload.
+    client_mutation_id: Option<String>,
+}
+
+fn writing(ctx: &Context<'_>, client_mutation_id: Option<String>) -> domain::Result<Writing> {
+    Writing::begin(ctx, WriteOptions { client_mutation_id, idempotency_key: None })
+}
+
+impl Writing {
+    async fn collaborator(self, outcome: Outcome<domain::Collaborator>) -> Result<CollaboratorPayload> {
+        let outcome = self.settled(outcome).await?;
+        let session = self.afterwards();
+        let client_mutation_id = self.client_mutation_id;
+        let (collaborator, user_errors) = match outcome {
+            Ok(collaborator) => (Some(Collaborator { session, collaborator }), Vec::new()),
+            Err(error) => (None, vec![error]),
+        };
+        Ok(CollaboratorPayload { collaborator, client_mutation_id, user_errors })
+    }
+}
+
+#[derive(Default)]
+pub(super) struct SharingMutations;
+
+/// Mutations of share links and collaborators.
+#[Object]
+impl SharingMutations {
+    /// Makes a share link of a board; for its owner.
+    async fn share_board(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The board, and the terms of the link.")] input: ShareBoardInput,
+    ) -> Result<ShareBoardPayload> {
+        let writing = writing(ctx, input.client_mutation_id)?;
+        let terms = ShareTerms {
+            permission: input.permission.into(),
+            password: input.password.map(SecretString::from),
+            max_uses: input.max_uses,
+            expires_at: input.expires_at,
+        };
+        let Session { services, viewer, .. } = &*writing.session;
+        let outcome = match read_id("boardId", &input.board_id) {
+            Ok(board) => services.share_board(viewer, board, terms).await,
+            Err(refusal) => Err(refusal.into()),
+        };
+        let outcome = writing.settled(outcome).await?;
+        let client_mutation_id = writing.client_mutation_id;
+        let (share, token, user_errors) = match outcome {
+            Ok((share, token)) => (Some(BoardShare(share)), Some(token.expose_secret().to_owned()), Vec::new()),
+            Err(error) => (None, None, vec![error]),
+        };
+        Ok(ShareBoardPayload { share, token, client_mutation_id, user_errors })
+    }
+
+    /// Ends a share link, for everybody and at once; for the owner of the board.
+    async fn revoke_share(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The link.")] input: ShareInput,
+    ) -> Result<RevokeSharePayload> {
+        let writing = writing(ctx, input.client_mutation_id)?;
+        let Session { services, viewer, .. } = &*writing.session;
+        let outcome = match read_id("id", &input.id) {
+            Ok(share) => services.revoke_share(viewer, share).await,
+            Err(refusal) => Err(refusal.into()),
+        };
+        let outcome = writing.settled(outcome).await?;
+        let client_mutation_id = writing.client_mutation_id;
+        let (share_id, user_errors) = match outcome {
+            Ok(_) => (Some(input.id), Vec::new()),
+            Err(error) => (None, vec![error]),
+        };
+        Ok(RevokeSharePayload { share_id, client_mutation_id, user_errors })
+    }
+
+    /// Asks somebody to work on a board; for its owner.
+    async fn invite_collaborator(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Who, and as what.")] input: InviteCollaboratorInput,
+    ) -> Result<CollaboratorPayload> {
+        let writing = writing(ctx, input.client_mutation_id)?;
+        let Session { services, viewer, .. } = &*writing.session;
+        let outcome = match read_id("boardId", &input.board_id) {
+            Ok(board) => services.invite(viewer, board, &input.email, input.role.into()).await,
+            Err(refusal) => Err(refusal.into()),
+        };
+        writing.collaborator(outcome).await
+    }
+
+    /// Accepts the viewer's invitation to a board.
+    async fn accept_invitation(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The board.")] input: AcceptInvitationInput,
+    ) -> Result<AcceptInvitationPayload> {
+        let writing = writing(ctx, input.client_mutation_id)?;
+        let Session { services, viewer, .. } = &*writing.session;
+        let outcome = match read_id("boardId", &input.board_id) {
+            Ok(board) => services.accept_invitation(viewer, board).await,
+            Err(refusal) => Err(refusal.into()),
+        };
+        let outcome = writing.settled(outcome).await?;
+        let session = writing.afterwards();
+        let client_mutation_id = writing.client_mutation_id;
+        let (board, user_errors) = match outcome {
+            Ok(record) => (session.enter(&record).map(Board), Vec::new()),
+            Err(error) => (None, vec![error]),
+        };
+        Ok(AcceptInvitationPayload { board, client_mutation_id, user_errors })
+    }
+
+    /// Gives a collaborator another role; for the owner of the board.
+    async fn change_collaborator_role(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Who, and as what.")] input: ChangeCollaboratorRoleInput,
+    ) -> Result<CollaboratorPayload> {
+        let writing = writing(ctx, input.client_mutation_id)?;
+        let Session { services, viewer, .. } = &*writing.session;
+        let ids = || Ok::<_, Refusal>((read_id("boardId", &input.board_id)?, read_id("userId", &input.user_id)?));
+        let outcome = match ids() {
+            Ok((board, user)) => services.change_role(viewer, board, user, input.role.into()).await,
+            Err(refusal) => Err(Failure::Refused(refusal)),
+        };
+        writing.collaborator(outcome).await
+    }
+
+    /// Takes a collaborator's rights away: for the owner of the board, and for collaborators themselves, who leave or decline.
+    async fn remove_collaborator(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Who.")] input: RemoveCollaboratorInput,
+    ) -> Result<RemoveCollaboratorPayload> {
+        let writing = writing(ctx, input.client_mutation_id)?;
+        let Session { services, viewer, .. } = &*writing.session;
+        let ids = || Ok::<_, Refusal>((read_id("boardId", &input.board_id)?, read_id("userId", &input.user_id)?));
+        let outcome = match ids() {
+            Ok((board, user)) => services.remove_collaborator(viewer, board, user).await,
+            Err(refusal) => Err(Failure::Refused(refusal)),
+        };
+        let outcome = writing.settled(outcome).await?;
+        let client_mutation_id = writing.client_mutation_id;
+        let (user_id, user_errors) = match outcome {
+            Ok(()) => (Some(input.user_id), Vec::new()),
+            Err(error) => (None, vec![error]),
+        };
+        Ok(RemoveCollaboratorPayload { user_id, client_mutation_id, user_errors })
+    }
+}
