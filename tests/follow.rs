@@ -175,6 +175,33 @@ async fn who_may_not_hear_more_is_told_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_socket_carries_a_hundred_operations_and_no_more() {
+    let (app, owner, board, address) = setup().await;
+    let mut socket = Socket::of(address, &owner).await;
+    for number in 0..100 {
+        socket.follow(&number.to_string(), &board, Value::Null).await;
+    }
+    socket.follow("one more", &board, Value::Null).await;
+    let refused = socket.next().await;
+    assert_eq!(
+        (&refused["id"], &refused["payload"]["errors"][0]["extensions"]["code"]),
+        (&json!("one more"), &json!("RATE_LIMITED"))
+    );
+    assert_eq!(socket.next().await, json!({ "id": "one more", "type": "complete" }));
+    // One that is given up makes room for another.
+    socket.send(json!({ "id": "7", "type": "complete" })).await;
+    socket.follow("in its place", &board, Value::Null).await;
+    socket.send(json!({ "id": "8", "type": "complete" })).await;
+    socket.send(json!({ "id": "ask", "type": "subscribe", "payload": { "query": "{ __typename }" } })).await;
+    assert_eq!(socket.next().await["payload"]["data"]["__typename"], "Query");
+    socket.next().await;
+    create(&app, &owner, &board, "heard").await;
+    for _ in 0..99 {
+        assert_eq!(socket.event().await["clientMutationId"], "heard");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn server_sent_events_carry_the_same() {
     let (app, owner, board, address) = setup().await;
     create(&app, &owner, &board, "before").await;

@@ -472,6 +472,7 @@ async fn a_request_under_a_key_is_done_once() {
     assert_ne!(done(&theirs)["node"], first["node"]);
     app.sql.execute("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'", &[]).await.unwrap();
     done(&create("Another", "key").await);
+    assert_eq!(app.app.store.remove_expired().await.unwrap(), 3, "all but the one that was used anew");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -525,6 +526,12 @@ async fn boards_are_made_changed_deleted_restored_and_copied() {
     let deleted =
         mutate(&app, &owner, "deleteBoard", "BoardInput", "boardId board { id }", json!({ "id": board["id"] })).await;
     assert_eq!((&done(&deleted)["boardId"], &deleted["board"]), (&board["id"], &Value::Null));
+    let third = done(&create("Third").await)["board"]["id"].clone();
+    for _ in 0..2 {
+        let input = json!({ "id": third, "idempotencyKey": "delete the third" });
+        let deleted = mutate(&app, &owner, "deleteBoard", "BoardInput", "boardId", input).await;
+        assert_eq!(done(&deleted)["boardId"], third, "again under the same key");
+    }
     let seen = "query ($id: ID!) { board(id: $id) { name version } }";
     assert_eq!(app.data(Some(&owner), seen, json!({ "id": board["id"] })).await["board"], Value::Null);
     let again = mutate(&app, &owner, "deleteBoard", "BoardInput", "boardId", json!({ "id": board["id"] })).await;

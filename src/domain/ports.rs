@@ -193,6 +193,8 @@ pub trait Feed: Send + Sync {
 pub trait Writes: Send + Sync {
     /// Begins to change a living board: waits for its lock and holds it until the end. `None` where there is no such board.
     async fn begin(&self, board: BoardId) -> Result<Option<Box<dyn BoardTransaction>>>;
+    /// What is known of the key of a request, for requests that find nothing to lock.
+    async fn known(&self, key: &IdempotencyKey) -> Result<Claim>;
     /// Makes a board, with a copy of everything that lives on `from` if one is named.
     async fn create_board(&self, board: Board, from: Option<BoardId>, origin: Origin) -> Outcome<Arc<BoardRecord>>;
     /// Brings a deleted board of this owner back; the board if it lives afterwards, whoever owns it.

@@ -19,17 +19,21 @@ use axum::{
 };
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use super::{Gateway, identity};
 use crate::{
     access::Viewer,
-    domain::{Error, Result},
+    domain::{Code, Error, Result},
     graphql::{Session, refused},
     loaders::Loaders,
 };
 
 /// A ping after so much silence; who does not answer it in the same time is gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Operations that one socket may run at the same time.
+const MAX_OPERATIONS: usize = 100;
 
 /// A session for one operation.
 pub(super) fn session(gateway: &Gateway, viewer: Viewer, address: IpAddr, only_reads: bool) -> Arc<Session> {
@@ -47,6 +51,7 @@ pub(super) fn session(gateway: &Gateway, viewer: Viewer, address: IpAddr, only_r
 struct Operations {
     gateway: Arc<Gateway>,
     address: IpAddr,
+    running: Arc<Semaphore>,
 }
 
 impl Operations {
@@ -66,8 +71,18 @@ impl Executor for Operations {
     }
 
     fn execute_stream(&self, request: Request, data: Option<Arc<Data>>) -> BoxStream<'static, Response> {
-        match self.session(data.as_deref()) {
-            Ok(session) => self.gateway.api.stream(session, request),
+        let too_many = |_| Error::new(Code::RateLimited, format!("At most {MAX_OPERATIONS} operations on one socket"));
+        let place = Arc::clone(&self.running).try_acquire_owned().map_err(too_many);
+        match place.and_then(|place| Ok((place, self.session(data.as_deref())?))) {
+            Ok((place, session)) => {
+                let results = self.gateway.api.stream(session, request);
+                // The place is held by the stream, and given back with it.
+                results
+                    .inspect(move |_| {
+                        let _held = &place;
+                    })
+                    .boxed()
+            }
             Err(error) => stream::iter([refused(&error)]).boxed(),
         }
     }
@@ -86,7 +101,8 @@ pub(super) async fn socket(
         .max_message_size(gateway.limits.max_body_bytes)
         .max_frame_size(gateway.limits.max_body_bytes);
     upgrade.on_upgrade(move |socket| async move {
-        let operations = Operations { gateway: Arc::clone(&gateway), address };
+        let running = Arc::new(Semaphore::new(MAX_OPERATIONS));
+        let operations = Operations { gateway: Arc::clone(&gateway), address, running };
         GraphQLWebSocket::new(socket, operations, protocol)
             .on_connection_init(move |payload| async move {
                 let headers = credentials(&payload)?;

@@ -34,8 +34,8 @@ use crate::{
     },
 };
 
-/// How often missing month partitions are looked for.
-const PARTITIONS_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// How often missing month partitions are made, and what has expired is removed.
+const UPKEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// How long running requests may take to finish when the server stops.
 const DRAIN: Duration = Duration::from_secs(30);
 
@@ -92,14 +92,14 @@ async fn serve_on(
         servers.push(tokio::spawn(run(listener, app.metrics_router(), stopping.clone())));
     }
     drop(stopping);
-    let partitions = tokio::spawn(keep_partitions(app.store.clone()));
+    let upkeep = tokio::spawn(keep_up(app.store.clone()));
 
     let ended = tokio::select! {
         signal = wait_for_signal() => signal.map(|name| tracing::info!("Stopping on {name}; running requests are finished")),
         ended = first(&mut servers) => ended,
     };
     drop(stop);
-    partitions.abort();
+    upkeep.abort();
     let drained = async {
         for server in servers {
             // A server that ended by itself was reported above.
@@ -139,14 +139,19 @@ async fn wait_for_signal() -> Result<&'static str, Failure> {
     }
 }
 
-async fn keep_partitions(store: Store) {
-    let mut ticks = tokio::time::interval(PARTITIONS_EVERY);
+async fn keep_up(store: Store) {
+    let mut ticks = tokio::time::interval(UPKEEP_EVERY);
     loop {
         ticks.tick().await;
         match store.create_month_partitions().await {
             Ok(0) => {}
             Ok(made) => tracing::info!(made, "Made {made} month partitions"),
             Err(error) => tracing::error!(cause = ?error.cause(), "Could not make month partitions: {error}"),
+        }
+        match store.remove_expired().await {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "Removed {removed} expired keys and tokens"),
+            Err(error) => tracing::error!(cause = ?error.cause(), "Could not remove what has expired: {error}"),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use diesel::sql_types::{Binary, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Binary, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use super::{
@@ -14,6 +14,25 @@ use super::{
 use crate::domain::{
     Credentials, NewAccount, NewRefreshToken, Refreshed, Result, TokenDigest, User, UserId, ports::Accounts,
 };
+
+impl Store {
+    /// Removes what has had its time: results of requests after a day, refresh tokens a month after their end.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn remove_expired(&self) -> Result<i64> {
+        let rows: Vec<i64> = self
+            .fetch(|| {
+                Statement::<BigInt>::new("expired.remove").sql(
+                    "WITH keys AS (DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours' RETURNING 1), \
+                     tokens AS (DELETE FROM refresh_tokens WHERE expires_at < now() - interval '30 days' RETURNING 1) \
+                     SELECT (SELECT count(*) FROM keys) + (SELECT count(*) FROM tokens)",
+                )
+            })
+            .await?;
+        Ok(rows.first().copied().unwrap_or_default())
+    }
+}
 
 #[async_trait]
 impl Accounts for Store {

@@ -94,7 +94,16 @@ impl Services {
     pub async fn delete_board(&self, viewer: &Viewer, id: BoardId, options: WriteOptions) -> Outcome<()> {
         let origin = origin(viewer, options)?;
         let Some(mut transaction) = self.writes.begin(id).await? else {
-            return Err(no_board(id).into());
+            // It may be this very request that has deleted it.
+            let known = match &origin.idempotency {
+                Some(key) => self.writes.known(key).await?,
+                None => Claim::Free,
+            };
+            return match known {
+                Claim::Done(result) if result.get("deleted") == Some(&json!(id.to_string())) => Ok(()),
+                Claim::Done(_) | Claim::Reused => Err(reused().into()),
+                Claim::Free => Err(no_board(id).into()),
+            };
         };
         let record = Arc::clone(transaction.record());
         let granted = Granted::check(viewer, &record, Permission::View).ok_or_else(|| no_board(id))?;

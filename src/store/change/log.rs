@@ -76,6 +76,15 @@ pub(in crate::store) async fn claim(
         .bind::<Binary, _>(key.principal.to_vec())
         .sql(", 'hex'), 16))::bit(64)::bigint)) IS NULL");
     let _: Vec<bool> = store.run(connection, lock).await.map_err(|(error, _)| error)?;
+    known(store, connection, key).await
+}
+
+/// What is known of a key at this moment.
+pub(in crate::store) async fn known(
+    store: &Store,
+    connection: &mut AsyncPgConnection,
+    key: &IdempotencyKey,
+) -> Result<Claim> {
     let known = Statement::<(Bool, Nullable<Jsonb>)>::new("change.key")
         .sql("SELECT k.request_digest = ")
         .bind::<Binary, _>(key.request.to_vec())

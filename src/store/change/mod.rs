@@ -68,6 +68,11 @@ impl Writes for Store {
         Ok(Some(Box::new(Transaction { store: self.clone(), connection, record })))
     }
 
+    async fn known(&self, key: &IdempotencyKey) -> Result<Claim> {
+        let mut connection = self.connection().await?;
+        log::known(self, &mut connection, key).await
+    }
+
     async fn create_board(&self, board: Board, from: Option<BoardId>, origin: Origin) -> Outcome<Arc<BoardRecord>> {
         self.make_board(board, from, origin).await
     }
