@@ -85,6 +85,7 @@ impl App {
             Arc::new(feed),
             Arc::new(store.clone()),
             Arc::new(store.clone()),
+            Arc::new(store.clone()),
             tokens,
             SecretHasher::default(),
             info,

@@ -47,6 +47,8 @@ fn mutations(board: &Board, link: &str, share: &str, invited: &str) -> Vec<(&'st
         ("deleteNodes", "NodesInput", json!({ "boardId": id, "nodeIds": [node(3)] })),
         ("restoreNodes", "NodesInput", json!({ "boardId": id, "nodeIds": [node(3)] })),
         ("placeInFolder", "PlaceInFolderInput", json!({ "boardId": id, "nodeIds": [node(2)], "place": place })),
+        ("setFolderPassword", "SetFolderPasswordInput", json!({ "id": node(0), "password": null })),
+        ("unlockFolder", "UnlockFolderInput", json!({ "id": node(0), "password": "none" })),
         ("linkNodes", "LinkNodesInput", json!({ "boardId": id, "fromId": node(5), "toId": node(9), "label": "made" })),
         ("updateLink", "UpdateLinkInput", json!({ "id": link, "label": "changed" })),
         ("unlinkNodes", "UnlinkNodesInput", json!({ "boardId": id, "linkIds": [link] })),

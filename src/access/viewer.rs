@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use super::token_digest;
-use crate::domain::{Redemption, Share, Stamp, TokenDigest, User, UserId};
+use chrono::Utc;
+
+use crate::domain::{FolderLock, Redemption, Share, Stamp, TokenDigest, Unlock, User, UserId};
 
 /// Proof that a share link was redeemed by whoever asks; only [`HeldShare::after`] makes one.
 #[derive(Clone, Debug)]
@@ -45,6 +47,7 @@ impl HeldShare {
 pub struct Viewer {
     user: Option<Arc<User>>,
     share: Option<HeldShare>,
+    unlocks: Arc<[Unlock]>,
     system: Option<&'static str>,
 }
 
@@ -74,6 +77,29 @@ impl Viewer {
         Viewer { share: Some(share), ..self.clone() }
     }
 
+    /// The same viewer with these folders open as well, as far as it was this viewer who opened them.
+    #[must_use]
+    pub fn unlocking(&self, unlocks: Vec<Unlock>) -> Self {
+        let own = self.principal();
+        let unlocks = self.unlocks.iter().cloned().chain(unlocks).filter(|unlock| unlock.principal == own);
+        Viewer { unlocks: unlocks.collect(), ..self.clone() }
+    }
+
+    /// What it has opened.
+    #[must_use]
+    pub fn unlocks(&self) -> &[Unlock] {
+        &self.unlocks
+    }
+
+    /// Whether it may look into a folder with a password, on whatever board.
+    #[must_use]
+    pub fn opens(&self, lock: &FolderLock) -> bool {
+        let now = Utc::now();
+        let mut unlocks = self.unlocks.iter();
+        lock.set_by.is_some_and(|user| self.is(user))
+            || unlocks.any(|unlock| unlock.folder_id == lock.folder_id && unlock.expires_at > now)
+    }
+
     /// The account, if there is one.
     #[must_use]
     pub fn user(&self) -> Option<&Arc<User>> {
@@ -93,10 +119,11 @@ impl Viewer {
     }
 
     /// What sets the answers to this viewer apart from those to any other, or to itself before its account changed. `None`
-    /// where an answer cannot be used again: a share link ends by time and by use, and the program asks as itself.
+    /// where an answer cannot be used again: a share link ends by time and by use, an open folder by time, and the program asks as
+    /// itself.
     #[must_use]
     pub fn access_class(&self) -> Option<Option<(UserId, Stamp)>> {
-        let is_plain = self.share.is_none() && self.system.is_none();
+        let is_plain = self.share.is_none() && self.unlocks.is_empty() && self.system.is_none();
         is_plain.then(|| self.user.as_ref().map(|user| (user.id, user.stamp)))
     }
 

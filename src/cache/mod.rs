@@ -31,7 +31,7 @@ use crate::{
     domain::{
         AnswerKey, Basis, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, Committed, Link, LinkId, LinkList,
         LinkPageKey, ListedBoard, Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText, Page, PageRequest,
-        Redemption, Result, Share, ShareId, TokenDigest, User, UserId,
+        Redemption, Result, Sealed, Share, ShareId, TokenDigest, User, UserId,
         ports::{BoardView, Boards, CacheSource, Events, Links, Nodes, Reads, Shares, Users, Views},
     },
 };
@@ -44,7 +44,8 @@ const FILLS_IN_PARALLEL: usize = 2;
 const TOO_BIG_FOR: Duration = Duration::from_secs(60);
 /// Rows of each kind; a look at their stamps takes them all.
 const MAX_ROWS: u64 = 10_000;
-/// Long texts have this part of the byte budget, finished answers as much; the rest is for boards.
+/// Long texts have this part of the byte budget, finished answers as much, a quarter of that what is seen of boards with locked
+/// folders; the rest is for boards.
 const QUARTER: u64 = 4;
 
 fn rows<K, V>() -> Cache<K, V>
@@ -75,6 +76,8 @@ struct Inner<S> {
     snapshot_max_nodes: usize,
     coherence: Coherence,
     states: Cache<BoardId, Arc<BoardState>>,
+    /// Boards as they are seen by those who are shut out of some of their folders.
+    partial: Cache<(BoardId, Sealed), Arc<BoardState>>,
     records: Cache<BoardId, Arc<BoardRecord>>,
     users: Cache<UserId, Arc<User>>,
     shares: Cache<TokenDigest, Arc<Share>>,
@@ -121,7 +124,12 @@ impl<S: Source + Clone + 'static> Cached<S> {
             snapshot_max_nodes: config.snapshot_max_nodes as usize,
             coherence: Coherence::default(),
             states: Cache::builder()
-                .max_capacity(config.bytes - 2 * (config.bytes / QUARTER))
+                .max_capacity(config.bytes - 2 * (config.bytes / QUARTER) - config.bytes / QUARTER / QUARTER)
+                .weigher(|_, state: &Arc<BoardState>| state.weight_bytes())
+                .time_to_idle(IDLE)
+                .build(),
+            partial: Cache::builder()
+                .max_capacity(config.bytes / QUARTER / QUARTER)
                 .weigher(|_, state: &Arc<BoardState>| state.weight_bytes())
                 .time_to_idle(IDLE)
                 .build(),
@@ -262,14 +270,23 @@ fn text_bytes(text: &NodeText) -> u32 {
 }
 
 impl<S: Source + Clone + 'static> Views for Cached<S> {
-    fn view(&self, record: &BoardRecord) -> Option<Arc<dyn BoardView>> {
+    fn view(&self, record: &BoardRecord, sealed: &Sealed) -> Option<Arc<dyn BoardView>> {
         if self.0.mode == CacheMode::Off {
             return None;
         }
         match self.0.states.get(&record.board.id) {
             Some(state) if state.version() == record.board.version => {
                 self.0.hits.fetch_add(1, Ordering::Relaxed);
-                Some(state)
+                if sealed.is_empty() {
+                    return Some(state);
+                }
+                let key = (record.board.id, sealed.clone());
+                if let Some(partial) = self.0.partial.get(&key).filter(|partial| partial.version() == state.version()) {
+                    return Some(partial);
+                }
+                let partial = Arc::new(state.without(sealed));
+                self.0.partial.insert(key, Arc::clone(&partial));
+                Some(partial)
             }
             _ => {
                 self.0.misses.fetch_add(1, Ordering::Relaxed);

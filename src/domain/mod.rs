@@ -9,6 +9,7 @@ pub mod change;
 pub mod error;
 pub mod event;
 pub mod fetch;
+pub mod folder_lock;
 pub mod id;
 pub mod import;
 pub mod link;
@@ -34,6 +35,7 @@ pub use change::{
 pub use error::{Code, Error, Result};
 pub use event::{BoardEvent, EVENT_ORDER, event_place, version_at};
 pub use fetch::{Fetch, Fetched};
+pub use folder_lock::{FolderLock, Sealed, UNLOCKED_FOR, Unlock};
 pub use id::{AnyId, BoardId, LinkId, MediaId, NodeId, ShareId, UserId};
 pub use link::{LINK_ORDER, Link, LinkDirection, LinkKind, LinkList, LinkPageKey};
 pub use node::{

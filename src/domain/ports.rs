@@ -14,8 +14,8 @@ use super::{
     AnswerKey, Basis, Below, Board, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, BoardWrites, Child, Claim,
     Collaborator, Committed, Credentials, IdempotencyKey, Invitation, Link, LinkId, LinkKind, LinkList, LinkPageKey,
     ListedBoard, NewAccount, NewRefreshToken, NewShare, Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText, Origin,
-    Outcome, Page, PageRequest, Permission, Redemption, Refreshed, Result, Share, ShareId, Snapshot, Stamps,
-    StoredNode, TokenDigest, User, UserId,
+    Outcome, Page, PageRequest, Permission, Redemption, Refreshed, Result, Sealed, Share, ShareId, Snapshot, Stamps,
+    StoredNode, TokenDigest, Unlock, User, UserId,
 };
 
 /// Reading boards.
@@ -77,6 +77,19 @@ pub trait Shares: Send + Sync {
     async fn redeem_share(&self, share: ShareId, principal: &TokenDigest) -> Result<Redemption>;
 }
 
+/// Folders with a password.
+#[async_trait]
+pub trait FolderLocks: Send + Sync {
+    /// The hash of the password of a folder, if it has one.
+    async fn folder_password(&self, board: BoardId, folder: NodeId) -> Result<Option<String>>;
+    /// Which of these nodes of a board lie in sealed folders.
+    async fn hidden(&self, board: BoardId, nodes: &[NodeId], sealed: &Sealed) -> Result<Vec<NodeId>>;
+    /// Keeps that somebody opened a folder whose password has this hash.
+    async fn keep_unlock(&self, unlock: &Unlock, password_hash: &str) -> Result<()>;
+    /// What these tokens open: those that live, and whose folder still has the password that opened it.
+    async fn unlocks(&self, tokens: &[TokenDigest]) -> Result<Vec<Unlock>>;
+}
+
 /// What a cache needs besides the reads that it answers.
 #[async_trait]
 pub trait CacheSource: Send + Sync {
@@ -110,8 +123,8 @@ pub trait BoardView: Send + Sync {
 
 /// What is in memory: boards, and finished answers.
 pub trait Views: Send + Sync {
-    /// The board in memory, if it is there at exactly the version of the record.
-    fn view(&self, record: &BoardRecord) -> Option<Arc<dyn BoardView>>;
+    /// The board in memory without what lies in the sealed folders, if it is there at exactly the version of the record.
+    fn view(&self, record: &BoardRecord, sealed: &Sealed) -> Option<Arc<dyn BoardView>>;
     /// The answer in memory, if everything that it rests on is known to be as it was.
     fn kept_answer(&self, key: &AnswerKey) -> Option<Bytes>;
     /// Keeps an answer for as long as that is so.
@@ -196,7 +209,12 @@ pub trait Writes: Send + Sync {
     /// What is known of the key of a request, for requests that find nothing to lock.
     async fn known(&self, key: &IdempotencyKey) -> Result<Claim>;
     /// Makes a board, with a copy of everything that lives on `from` if one is named.
-    async fn create_board(&self, board: Board, from: Option<BoardId>, origin: Origin) -> Outcome<Arc<BoardRecord>>;
+    async fn create_board(
+        &self,
+        board: Board,
+        from: Option<(BoardId, Sealed)>,
+        origin: Origin,
+    ) -> Outcome<Arc<BoardRecord>>;
     /// Brings a deleted board of this owner back; the board if it lives afterwards, whoever owns it.
     async fn restore_board(&self, board: BoardId, owner: UserId, origin: Origin) -> Outcome<Option<Arc<BoardRecord>>>;
 }
@@ -220,6 +238,8 @@ pub trait BoardTransaction: Send {
     async fn children(&mut self, folders: &[NodeId]) -> Result<Vec<Child>>;
     /// What lies in folders at any depth, deleted or not.
     async fn below(&mut self, folders: &[NodeId]) -> Result<Vec<Below>>;
+    /// Which of these nodes lie in sealed folders.
+    async fn hidden(&mut self, nodes: &[NodeId], sealed: &Sealed) -> Result<Vec<NodeId>>;
     /// Deletes the board, softly.
     async fn delete_board(self: Box<Self>, origin: Origin) -> Result<()>;
     /// Writes everything, steps the version of the board if there is anything, logs it, keeps `result` for the key of the

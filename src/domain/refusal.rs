@@ -34,6 +34,8 @@ pub enum RefusalKind {
         /// How much it holds.
         limit: i64,
     },
+    /// A folder with a password is in the way, and the caller has not opened it.
+    Locked,
     /// The key was used for another request.
     IdempotencyKeyReused,
 }
@@ -57,6 +59,11 @@ impl Refusal {
     /// Something that the caller may see and not do.
     pub fn forbidden(field: &str, message: impl Into<String>) -> Self {
         Refusal::new(RefusalKind::Permission, field, message)
+    }
+
+    /// A folder that the caller has not opened.
+    pub fn locked(field: &str) -> Self {
+        Refusal::new(RefusalKind::Locked, field, "This folder has a password: unlock it first")
     }
 
     /// Something that is in the way as it is now.

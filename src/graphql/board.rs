@@ -119,8 +119,14 @@ impl Board {
         let filter = NodeFilter::conditions(filter, types, within)?;
         let order = order_by.map_or(domain::NodeOrder::OLDEST, NodeOrder::settled);
         let page = PageRequest::new(first, after.as_deref(), last, before.as_deref(), order.name())?;
-        let list =
-            NodeList { board_id: self.0.board.id(), scope: NodeScope::Board, link_kinds: Vec::new(), filter, order };
+        let list = NodeList {
+            board_id: self.0.board.id(),
+            scope: NodeScope::Board,
+            link_kinds: Vec::new(),
+            filter,
+            order,
+            sealed: domain::Sealed::default(),
+        };
         Ok(Box::pin(NodeRows::read(&self.0, NodePageKey { list, page })).await?)
     }
 
@@ -136,8 +142,14 @@ impl Board {
         let filter = NodeFilter::conditions(None, types, None)?;
         let order = domain::NodeOrder::OLDEST;
         let page = PageRequest::new(first, after.as_deref(), last, before.as_deref(), order.name())?;
-        let list =
-            NodeList { board_id: self.0.board.id(), scope: NodeScope::Roots, link_kinds: Vec::new(), filter, order };
+        let list = NodeList {
+            board_id: self.0.board.id(),
+            scope: NodeScope::Roots,
+            link_kinds: Vec::new(),
+            filter,
+            order,
+            sealed: domain::Sealed::default(),
+        };
         Ok(Box::pin(NodeRows::read(&self.0, NodePageKey { list, page })).await?)
     }
 
@@ -151,7 +163,12 @@ impl Board {
         #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
     ) -> Result<LinkConnection> {
         let page = PageRequest::new(first, after.as_deref(), last, before.as_deref(), LINK_ORDER)?;
-        let list = LinkList { board_id: self.0.board.id(), node: None, kinds: LinkKind::settled(kinds) };
+        let list = LinkList {
+            board_id: self.0.board.id(),
+            node: None,
+            kinds: LinkKind::settled(kinds),
+            sealed: domain::Sealed::default(),
+        };
         Ok(Box::pin(LinkRows::read(&self.0, LinkPageKey { list, page })).await?)
     }
 

@@ -56,7 +56,7 @@ impl Following {
             };
             if let Some(event) = event {
                 let after = std::mem::replace(&mut self.version, event.version);
-                return Some(Ok(BoardEvent::after(&scope, after, event)));
+                return Some(BoardEvent::after(&scope, after, event).await.map_err(Into::into));
             }
         }
     }

@@ -7,6 +7,7 @@ pub mod account;
 pub mod attempts;
 pub mod board;
 pub mod change;
+pub mod folder_lock;
 pub mod share;
 pub mod sharing;
 pub mod user;
@@ -20,11 +21,11 @@ use crate::{
     config::Environment,
     domain::{
         BoardEvent, BoardId,
-        ports::{Accounts, Feed, Reads, Sharing, Writes},
+        ports::{Accounts, Feed, FolderLocks, Reads, Sharing, Writes},
     },
 };
 
-use self::{account::SignInGate, share::ShareGate};
+use self::{account::SignInGate, folder_lock::FolderGate, share::ShareGate};
 
 /// What the API tells about the server it runs on.
 #[derive(Clone, Debug)]
@@ -46,6 +47,8 @@ pub struct Services {
     feed: Arc<dyn Feed>,
     accounts: Arc<dyn Accounts>,
     sharing: Arc<dyn Sharing>,
+    folder_locks: Arc<dyn FolderLocks>,
+    folder_gate: FolderGate,
     sign_ins: SignInGate,
     tokens: Tokens,
     shares: ShareGate,
@@ -61,6 +64,7 @@ impl Services {
         feed: Arc<dyn Feed>,
         accounts: Arc<dyn Accounts>,
         sharing: Arc<dyn Sharing>,
+        folder_locks: Arc<dyn FolderLocks>,
         tokens: Tokens,
         hasher: SecretHasher,
         info: ServiceInfo,
@@ -71,6 +75,8 @@ impl Services {
             feed,
             accounts,
             sharing,
+            folder_locks,
+            folder_gate: FolderGate::default(),
             sign_ins: SignInGate::default(),
             tokens,
             shares: ShareGate::new(hasher),

@@ -39,9 +39,16 @@ impl Services {
             }
             None => Viewer::anonymous(),
         };
-        let Some(held) = viewer.share() else { return Ok(again) };
-        let share = self.reads.share_by_token(held.token()).await?.filter(|share| share.is_alive(Utc::now()));
-        Ok(share.map_or_else(|| again.clone(), |share| again.holding(held.again(share))))
+        let share = match viewer.share() {
+            Some(held) => {
+                let share = self.reads.share_by_token(held.token()).await?.filter(|share| share.is_alive(Utc::now()));
+                share.map(|share| held.again(share))
+            }
+            None => None,
+        };
+        let again = share.map_or_else(|| again.clone(), |share| again.holding(share));
+        let tokens: Vec<_> = viewer.unlocks().iter().map(|unlock| unlock.token).collect();
+        self.unlocking(again, &tokens).await
     }
 
     /// A token for an account, for development and for the demo.

@@ -9,6 +9,7 @@ mod board;
 mod change;
 mod error;
 mod event;
+mod folder_lock;
 mod import;
 mod keyset;
 mod link;

@@ -561,6 +561,30 @@ diesel::table! {
         /// argon2id hash of the password; null when it has none.
         #[max_length = 255]
         password_hash -> Nullable<Varchar>,
+        /// Who set the password: it does not shut them out.
+        locked_by -> Nullable<Uuid>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use pgvector::sql_types::Vector;
+
+    /// Folders that somebody has opened with their password for a while.
+    folder_unlocks (token_digest) {
+        /// SHA-256 of the token that was handed out.
+        token_digest -> Bytea,
+        /// The folder.
+        folder_id -> Uuid,
+        /// SHA-256 of who opened it; nobody else can use the token.
+        principal_digest -> Bytea,
+        /// Hash of the password that opened it: with another password it opens nothing.
+        #[max_length = 255]
+        password_hash -> Varchar,
+        /// When.
+        created_at -> Timestamptz,
+        /// End of its life.
+        expires_at -> Timestamptz,
     }
 }
 
@@ -892,6 +916,8 @@ diesel::joinable!(boards -> users (user_id));
 diesel::joinable!(chat_sessions -> users (user_id));
 diesel::joinable!(connections -> boards (board_id));
 diesel::joinable!(embeddings -> embedding_generations (generation_id));
+diesel::joinable!(folder_nodes -> users (locked_by));
+diesel::joinable!(folder_unlocks -> folder_nodes (folder_id));
 diesel::joinable!(media_objects -> users (user_id));
 diesel::joinable!(nodes -> boards (board_id));
 diesel::joinable!(processing_jobs -> boards (board_id));
@@ -916,6 +942,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     embedding_generations,
     embeddings,
     folder_nodes,
+    folder_unlocks,
     idempotency_keys,
     media_objects,
     node_hierarchy,

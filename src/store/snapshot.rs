@@ -18,7 +18,7 @@ use super::{
     statement::Statement,
 };
 use crate::domain::{
-    AnswerKey, Basis, BoardId, BoardRecord, Committed, Error, Result, ShareId, Snapshot, Stamp, Stamps, UserId,
+    AnswerKey, Basis, BoardId, BoardRecord, Committed, Error, Result, Sealed, ShareId, Snapshot, Stamp, Stamps, UserId,
     ports::{BoardView, CacheSource, Views},
 };
 
@@ -88,7 +88,7 @@ impl CacheSource for Store {
 
 impl Views for Store {
     /// PostgreSQL keeps no board in the memory of this process.
-    fn view(&self, _: &BoardRecord) -> Option<Arc<dyn BoardView>> {
+    fn view(&self, _: &BoardRecord, _: &Sealed) -> Option<Arc<dyn BoardView>> {
         None
     }
 

@@ -4,6 +4,7 @@
 mod account;
 mod batch;
 mod board;
+mod folder_lock;
 mod input;
 mod link;
 mod node;
@@ -37,6 +38,7 @@ pub struct Mutation(
     link::LinkMutations,
     batch::BatchMutations,
     sharing::SharingMutations,
+    folder_lock::FolderLockMutations,
 );
 
 /// One mutation that runs: who asks, and what they said besides.

@@ -23,6 +23,8 @@ pub(in crate::graphql) enum UserError {
     Permission(PermissionError),
     /// Something is full.
     Limit(LimitError),
+    /// A folder with a password is in the way: unlock it first.
+    Locked(LockedError),
     /// The idempotency key was used for another request.
     IdempotencyKeyReused(IdempotencyKeyReusedError),
 }
@@ -89,6 +91,10 @@ user_error!(
     }
 );
 user_error!(
+    /// A folder with a password is in the way: unlock it first.
+    LockedError {}
+);
+user_error!(
     /// The idempotency key was used for another request.
     IdempotencyKeyReusedError {}
 );
@@ -106,6 +112,7 @@ impl UserError {
             RefusalKind::NotFound => UserError::NotFound(NotFoundError { message, path }),
             RefusalKind::Permission => UserError::Permission(PermissionError { message, path }),
             RefusalKind::Limit { limit } => UserError::Limit(LimitError { message, path, limit }),
+            RefusalKind::Locked => UserError::Locked(LockedError { message, path }),
             RefusalKind::IdempotencyKeyReused => {
                 UserError::IdempotencyKeyReused(IdempotencyKeyReusedError { message, path })
             }

@@ -84,7 +84,7 @@ impl Services {
         let Board { description, thumbnail_url, settings, .. } = granted.subject().board.clone();
         let board = Board { name, description, thumbnail_url, settings, ..new_board(BoardId::generate(), owner) };
         validate::board(&board)?;
-        self.writes.create_board(board, Some(id), origin(viewer, options)?).await
+        self.writes.create_board(board, Some((id, granted.sealed().clone())), origin(viewer, options)?).await
     }
 
     /// Deletes a board; for its owner.

@@ -19,7 +19,7 @@ use crate::{
     access::{Granted, Viewer},
     domain::{
         Action, AnyId, BoardRecord, Change, ChangeSet, Claim, IdempotencyKey, LinkId, LinkKind, MAX_CHANGES, NodeId,
-        Origin, Outcome, Permission, Place, Refusal, RefusalKind, Spot, ports::BoardTransaction,
+        Origin, Outcome, Permission, Place, Refusal, RefusalKind, Sealed, Spot, ports::BoardTransaction,
     },
 };
 
@@ -76,10 +76,10 @@ impl Services {
                 Refusal::conflict("expectedVersion", Some(AnyId::Board(set.board_id)), Vec::new(), message).into()
             );
         }
-        let loaded = load(transaction.as_mut(), &set.changes).await?;
+        let loaded = load(transaction.as_mut(), &set.changes, granted.sealed()).await?;
         let mut draft = Draft::new(record.board.clone(), loaded);
         for change in &set.changes {
-            apply_one(&mut draft, change, granted.permission()).map_err(|refusal| refusal.within(&change.path))?;
+            apply_one(&mut draft, change, &granted).map_err(|refusal| refusal.within(&change.path))?;
         }
         let (nodes, links) = draft.touched();
         let writes = draft.into_writes();
@@ -132,10 +132,11 @@ pub(super) fn reused() -> Refusal {
     Refusal::new(RefusalKind::IdempotencyKeyReused, "idempotencyKey", "This key was used for another request")
 }
 
-fn apply_one(draft: &mut Draft, change: &Change, permission: Permission) -> Result<(), Refusal> {
+fn apply_one(draft: &mut Draft, change: &Change, granted: &Granted<Arc<BoardRecord>>) -> Result<(), Refusal> {
     match &change.action {
         Action::CreateNode { id, node_type, edit, place } => draft.create_node(*id, *node_type, edit.as_ref(), *place),
         Action::EditNode { id, expected_version, edit } => draft.edit_node(*id, *expected_version, edit.as_ref()),
+        Action::LockFolder { id, password_hash } => draft.lock_folder(*id, password_hash.clone()),
         Action::PlaceNode { id, place } => draft.place_node(*id, *place),
         Action::DeleteNode { id, expected_version } => draft.delete_node(*id, *expected_version),
         Action::RestoreNode { id } => draft.restore_node(*id),
@@ -143,7 +144,7 @@ fn apply_one(draft: &mut Draft, change: &Change, permission: Permission) -> Resu
         Action::EditLink { id, edit } => draft.edit_link(*id, edit.as_ref()),
         Action::DeleteLink { id } => draft.delete_link(*id),
         Action::EditBoard { edit } => {
-            if edit.is_for_owner() && permission < Permission::Owner {
+            if edit.is_for_owner() && granted.permission() < Permission::Owner {
                 return Err(Refusal::forbidden("id", "Only its owner may say who sees a board"));
             }
             edit.apply(&mut draft.board);
@@ -181,7 +182,7 @@ impl Named {
                 self.created.insert(*id);
                 self.place(*place);
             }
-            Action::EditNode { id, .. } => drop(self.nodes.insert(*id)),
+            Action::EditNode { id, .. } | Action::LockFolder { id, .. } => drop(self.nodes.insert(*id)),
             Action::PlaceNode { id, place } => {
                 self.nodes.insert(*id);
                 self.place(*place);
@@ -206,10 +207,10 @@ impl Named {
     }
 }
 
-async fn load(transaction: &mut dyn BoardTransaction, changes: &[Change]) -> Outcome<Loaded> {
+async fn load(transaction: &mut dyn BoardTransaction, changes: &[Change], sealed: &Sealed) -> Outcome<Loaded> {
     let mut named = Named::default();
     changes.iter().for_each(|change| named.change(&change.action));
-    let mut loaded = Loaded::default();
+    let mut loaded = Loaded { sealed: sealed.clone(), ..Loaded::default() };
     if !named.links.is_empty() || !named.pairs.is_empty() {
         let pairs: Vec<_> = named.pairs.into_iter().collect();
         for link in transaction.links(&list(&named.links), &pairs).await? {
@@ -244,6 +245,10 @@ async fn load(transaction: &mut dyn BoardTransaction, changes: &[Change]) -> Out
             loaded.parents.insert(below.id, below.parent_id);
             loaded.below.entry(below.folder_id).or_default().push((below.id, below.deleted_at_us));
         }
+    }
+    if !sealed.is_empty() {
+        let read: Vec<NodeId> = loaded.nodes.keys().copied().collect();
+        loaded.hidden = transaction.hidden(&read, sealed).await?.into_iter().collect();
     }
     Ok(loaded)
 }

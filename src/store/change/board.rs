@@ -11,12 +11,13 @@ use super::{OF_BOARD, Transaction, log, write::refused};
 use crate::{
     domain::{
         Board, BoardId, BoardRecord, Claim, Error, LinkId, Logged, NodeId, Origin, Outcome, Refusal, RefusalKind,
-        Result, UserId,
+        Result, Sealed, UserId,
     },
     store::{
         Store,
         board::{RecordRow, record_from, record_statement},
         error::from_diesel,
+        folder_lock::outside,
         statement::Statement,
     },
 };
@@ -74,7 +75,7 @@ impl Store {
     pub(super) async fn make_board(
         &self,
         board: Board,
-        from: Option<BoardId>,
+        from: Option<(BoardId, Sealed)>,
         origin: Origin,
     ) -> Outcome<Arc<BoardRecord>> {
         let mut connection = self.connection().await?;
@@ -104,8 +105,8 @@ impl Store {
             .bind::<Bool, _>(board.is_template)
             .sql(") RETURNING id");
         let _: Vec<Uuid> = rows(self, &mut connection, statement).await.map_err(refused)?;
-        if let Some(from) = from {
-            self.copy(&mut connection, from, id).await?;
+        if let Some((from, sealed)) = from {
+            self.copy(&mut connection, from, &sealed, id).await?;
         }
         if let Some(key) = &origin.idempotency {
             log::remember(self, &mut connection, key, json!({ "board": id.to_string() })).await?;
@@ -115,12 +116,18 @@ impl Store {
         made.ok_or_else(|| Error::internal("change.made_board: no row").into())
     }
 
-    /// Copies what lives on a board, under fresh ids that sort as the old ones do.
-    async fn copy(&self, connection: &mut AsyncPgConnection, from: BoardId, to: BoardId) -> Result<()> {
+    /// Copies what lives on a board, but for what lies in sealed folders, under fresh ids that sort as the old ones do.
+    async fn copy(
+        &self,
+        connection: &mut AsyncPgConnection,
+        from: BoardId,
+        sealed: &Sealed,
+        to: BoardId,
+    ) -> Result<()> {
         let living = Statement::<SqlUuid>::new("copy.nodes_of")
             .sql("SELECT n.id FROM nodes n WHERE n.deleted_at IS NULL AND n.board_id = ")
-            .bind::<SqlUuid, _>(from.0)
-            .sql(" ORDER BY n.created_at, n.id");
+            .bind::<SqlUuid, _>(from.0);
+        let living = outside(living, sealed, "n.board_id", "n.id").sql(" ORDER BY n.created_at, n.id");
         let old: Vec<Uuid> = rows(self, connection, living).await?;
         let new: Vec<Uuid> = old.iter().map(|_| NodeId::generate().0).collect();
         let pairs = |statement: Statement<SqlUuid>| {

@@ -29,13 +29,14 @@ use super::{
     Store,
     board::{RecordRow, STATS_COLUMNS, StatsRow, StatsSql, record_from, record_statement, stats_from},
     error::from_diesel,
+    folder_lock::hidden,
     link::{LINK_COLUMNS, LinkRow, LinkSql, link_from},
     node::{NODE_COLUMNS, NODE_JOINS, NodeRow, NodeSql, node_from},
     statement::Statement,
 };
 use crate::domain::{
     Below, Board, BoardId, BoardRecord, BoardStats, BoardWrites, Child, Claim, Committed, Error, IdempotencyKey, Link,
-    LinkId, LinkKind, NodeId, Origin, Outcome, Result, StoredNode, UserId,
+    LinkId, LinkKind, NodeId, Origin, Outcome, Result, Sealed, StoredNode, UserId,
     ports::{BoardTransaction, Writes},
 };
 
@@ -73,7 +74,12 @@ impl Writes for Store {
         log::known(self, &mut connection, key).await
     }
 
-    async fn create_board(&self, board: Board, from: Option<BoardId>, origin: Origin) -> Outcome<Arc<BoardRecord>> {
+    async fn create_board(
+        &self,
+        board: Board,
+        from: Option<(BoardId, Sealed)>,
+        origin: Origin,
+    ) -> Outcome<Arc<BoardRecord>> {
         self.make_board(board, from, origin).await
     }
 
@@ -257,6 +263,14 @@ impl BoardTransaction for Transaction {
         Ok(rows.into_iter().map(below).collect())
     }
 
+    async fn hidden(&mut self, nodes: &[NodeId], sealed: &Sealed) -> Result<Vec<NodeId>> {
+        if sealed.is_empty() || nodes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let hidden: Vec<Uuid> = self.run(hidden(self.record.board.id, nodes, sealed)).await?;
+        Ok(hidden.into_iter().map(NodeId).collect())
+    }
+
     async fn delete_board(self: Box<Self>, origin: Origin) -> Result<()> {
         Transaction::delete_board(*self, &origin).await
     }
@@ -275,7 +289,7 @@ impl BoardTransaction for Transaction {
             let saved = writes.saved_nodes();
             let links = writes.links_inserted.iter().chain(&writes.links_updated).map(|link| link.id.0).collect();
             let logged = writes.logged();
-            self.write(writes).await?;
+            self.write(writes, origin.actor).await?;
             log::append(
                 &self.store,
                 &mut self.connection,
