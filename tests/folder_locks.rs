@@ -16,6 +16,7 @@ struct House {
     owner: Account,
     keeper: Account,
     guest: Account,
+    other: Account,
     board: Board,
     folder: NodeId,
     hidden: Vec<NodeId>,
@@ -29,14 +30,15 @@ async fn house() -> House {
     let keeper = app.account("keeper@example.org").await;
     let guest = app.account("guest@example.org").await;
     let board = BoardBuilder::new(owner.id, "House").nodes(20).links(20).make(&app).await;
-    for account in [&keeper, &guest] {
+    let other = app.account("other@example.org").await;
+    for account in [&keeper, &guest, &other] {
         collaborator(&app, &board, account.id, "edit", true).await;
     }
     let (folder, inner) = (board.nodes[0], board.nodes[10]);
     place(&app, &board, folder, &[board.nodes[2], inner]).await;
     place(&app, &board, inner, &[board.nodes[11], board.nodes[12]]).await;
     let hidden = vec![board.nodes[2], inner, board.nodes[11], board.nodes[12]];
-    let house = House { app, owner, keeper, guest, board, folder, hidden };
+    let house = House { app, owner, keeper, guest, other, board, folder, hidden };
     let set = house.set_password(&house.keeper, Some(PASSWORD)).await;
     assert_eq!(set["userErrors"], json!([]), "{set}");
     assert_eq!((&set["folder"]["isPasswordProtected"], &set["folder"]["isUnlocked"]), (&json!(true), &json!(true)));
@@ -171,9 +173,7 @@ async fn the_password_opens_the_folder_for_whoever_gave_it() {
     assert_eq!(seen["board"]["nodes"]["totalCount"], 20);
 
     // Bound to the guest.
-    let other = house.app.account("other@example.org").await;
-    collaborator(&house.app, &house.board, other.id, "edit", true).await;
-    let other = bearer(&other);
+    let other = bearer(&house.other);
     let stolen = house.seen_everywhere(&[("authorization", other.as_str()), ("x-unlock-token", token)]).await;
     assert!(!house.names_hidden(&stolen));
     // Dead with the password, and with its time.

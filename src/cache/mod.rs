@@ -25,14 +25,18 @@ use bytes::Bytes;
 use moka::sync::Cache;
 use tokio::sync::{Notify, Semaphore};
 
-use self::{answers::Answers, board_state::BoardState, coherence::Coherence};
+use self::{
+    answers::Answers,
+    board_state::BoardState,
+    coherence::{Coherence, Woken},
+};
 use crate::{
     config::{CacheConfig, CacheMode},
     domain::{
         AnswerKey, Basis, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, Committed, Link, LinkId, LinkList,
         LinkPageKey, ListedBoard, Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText, Page, PageRequest,
         Redemption, Result, Sealed, Share, ShareId, TokenDigest, User, UserId,
-        ports::{BoardView, Boards, CacheSource, Events, Links, Nodes, Reads, Shares, Users, Views},
+        ports::{BoardView, Boards, CacheSource, Events, Heard, Links, Nodes, Reads, Shares, Users, Views, Wake},
     },
 };
 
@@ -75,6 +79,8 @@ struct Inner<S> {
     mode: CacheMode,
     snapshot_max_nodes: usize,
     coherence: Coherence,
+    /// Boards that others have changed and that were not looked at yet.
+    woken: Arc<Woken>,
     states: Cache<BoardId, Arc<BoardState>>,
     /// Boards as they are seen by those who are shut out of some of their folders.
     partial: Cache<(BoardId, Sealed), Arc<BoardState>>,
@@ -123,6 +129,7 @@ impl<S: Source + Clone + 'static> Cached<S> {
             mode: config.mode,
             snapshot_max_nodes: config.snapshot_max_nodes as usize,
             coherence: Coherence::default(),
+            woken: Arc::default(),
             states: Cache::builder()
                 .max_capacity(config.bytes - 2 * (config.bytes / QUARTER) - config.bytes / QUARTER / QUARTER)
                 .weigher(|_, state: &Arc<BoardState>| state.weight_bytes())
@@ -344,6 +351,12 @@ impl<S: Source + Clone + 'static> Views for Cached<S> {
     }
 }
 
+impl<S: Source + Clone + 'static> Wake for Cached<S> {
+    fn woken(&self, heard: &Heard) {
+        self.0.woken.add(heard);
+    }
+}
+
 #[async_trait]
 impl<S: Source + Clone + 'static> Boards for Cached<S> {
     async fn boards(&self, ids: &[BoardId]) -> Result<Vec<Option<Arc<BoardRecord>>>> {
@@ -363,6 +376,12 @@ impl<S: Source + Clone + 'static> Boards for Cached<S> {
             }
         }
         Ok(answers)
+    }
+
+    async fn board_now(&self, id: BoardId) -> Result<Option<Arc<BoardRecord>>> {
+        let record = self.0.source.board_now(id).await?;
+        record.iter().for_each(|record| self.keep(record));
+        Ok(record)
     }
 
     async fn board_page(&self, list: &BoardList, page: &PageRequest) -> Result<Page<ListedBoard>> {

@@ -10,6 +10,7 @@
 //! | `pool_recycle_seconds`      | `DATABASE_POOL_RECYCLE`      | 1800                    |
 //! | `statement_timeout_seconds` | `DATABASE_STATEMENT_TIMEOUT` | 30                      |
 //! | `migrate`                   | `DATABASE_MIGRATE`           | false                   |
+//! | `read_only`                 | `RAGBOARD_READ_ONLY`         | false                   |
 
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub struct DatabaseConfig {
     pub statement_timeout: Duration,
     /// Whether the server may migrate the database of `url` when it starts. Its own PostgreSQL it always migrates.
     pub migrate: bool,
+    /// Whether the server refuses writes, whatever the database says.
+    pub read_only: bool,
 }
 
 impl DatabaseConfig {
@@ -69,6 +72,7 @@ impl DatabaseConfig {
                 Duration::from_secs(30),
             ),
             migrate: reader.value("database.migrate", &["DATABASE_MIGRATE"], &Switch, false),
+            read_only: reader.value("database.read_only", &["RAGBOARD_READ_ONLY"], &Switch, false),
         };
         if environment.is_guarded() {
             config.guard(reader, environment);

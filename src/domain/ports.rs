@@ -23,6 +23,8 @@ use super::{
 pub trait Boards: Send + Sync {
     /// Living boards by id, `None` where there is none.
     async fn boards(&self, ids: &[BoardId]) -> Result<Vec<Option<Arc<BoardRecord>>>>;
+    /// A living board as it is now, whatever is in memory, which knows it then.
+    async fn board_now(&self, id: BoardId) -> Result<Option<Arc<BoardRecord>>>;
     /// One page of a list of boards.
     async fn board_page(&self, list: &BoardList, page: &PageRequest) -> Result<Page<ListedBoard>>;
     /// How many boards each list has.
@@ -194,11 +196,47 @@ pub trait Sharing: Send + Sync {
 
 /// Following the change log.
 pub trait Feed: Send + Sync {
-    /// Says that this process has just committed something.
-    fn committed(&self);
+    /// Says that this process has just committed a change of a board.
+    fn committed(&self, board: BoardId);
     /// The entries of a board after a version, then those to come, each once and in order. A version that is missing in the
     /// log is left out: whoever follows sees the gap.
     fn follow(&self, board: BoardId, after: i64) -> BoxStream<'static, Arc<BoardEvent>>;
+}
+
+/// What was heard of other processes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// These boards changed.
+    Boards(Vec<BoardId>),
+    /// Any board may have changed: messages were lost, or too many to be named.
+    Any,
+}
+
+/// Who is woken when other processes have changed something. Waking is a hint: what changed is in the tables.
+pub trait Wake: Send + Sync {
+    /// Does not wait, and is called for every message.
+    fn woken(&self, heard: &Heard);
+}
+
+/// Makes connections by which processes wake each other.
+#[async_trait]
+pub trait Wires: Send + Sync {
+    /// A connection to tell by, and what is heard on it from others; that ends when the connection is lost.
+    async fn connect(&self) -> Result<(Box<dyn Wire>, BoxStream<'static, Heard>)>;
+}
+
+/// A connection by which other processes are told.
+#[async_trait]
+pub trait Wire: Send + Sync {
+    /// Tells that boards changed.
+    async fn tell(&self, boards: &[BoardId]) -> Result<()>;
+}
+
+/// Whether writes are possible.
+#[async_trait]
+pub trait ReadOnlyMode: Send + Sync {
+    /// Whether the database takes none, or an operator wants none.
+    async fn refuses_writes(&self) -> Result<bool>;
 }
 
 /// Changing boards.
@@ -240,6 +278,8 @@ pub trait BoardTransaction: Send {
     async fn below(&mut self, folders: &[NodeId]) -> Result<Vec<Below>>;
     /// Which of these nodes lie in sealed folders.
     async fn hidden(&mut self, nodes: &[NodeId], sealed: &Sealed) -> Result<Vec<NodeId>>;
+    /// Ends it with nothing done. Dropping it does so too, but costs the connection.
+    async fn roll_back(self: Box<Self>);
     /// Deletes the board, softly.
     async fn delete_board(self: Box<Self>, origin: Origin) -> Result<()>;
     /// Writes everything, steps the version of the board if there is anything, logs it, keeps `result` for the key of the

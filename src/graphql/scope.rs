@@ -45,6 +45,21 @@ impl Session {
         Ok(self.loaders.board(id).await?.and_then(|record| self.enter(&record)))
     }
 
+    /// The board, if the viewer may see it, at this version or a later one.
+    pub(super) async fn board_at_least(
+        self: &Arc<Self>,
+        id: BoardId,
+        min_version: Option<i64>,
+    ) -> Result<Option<Scope>> {
+        // Permission first: who may not see the board learns nothing of its version.
+        let Some(scope) = self.board(id).await? else { return Ok(None) };
+        let Some(version) = min_version.filter(|version| scope.board.record().board.version < *version) else {
+            return Ok(Some(scope));
+        };
+        let record = self.loaders.board_at_least(id, version).await?;
+        Ok(record.and_then(|record| self.enter(&record)))
+    }
+
     /// A board that was read, if the viewer may see it.
     pub(super) fn enter(self: &Arc<Self>, record: &Arc<BoardRecord>) -> Option<Scope> {
         let granted = Granted::check(&self.viewer, record, Permission::View)?;

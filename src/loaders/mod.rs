@@ -8,7 +8,12 @@
 mod basis;
 mod batch;
 
-use std::{fmt::Debug, hash::Hash, sync::Arc};
+use std::{
+    fmt::Debug,
+    hash::Hash,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use basis::BasisOfOperation;
 use batch::Batch;
@@ -19,9 +24,9 @@ use futures_util::try_join;
 use crate::{
     access::Granted,
     domain::{
-        AnswerKey, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, Error, Link, LinkId, LinkList, LinkPageKey,
-        ListedBoard, Node, NodeFilter, NodeId, NodeKey, NodeList, NodeOrder, NodePageKey, NodeScope, NodeText,
-        NodeType, Page, PageRequest, Result, Sealed, User, UserId,
+        AnswerKey, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, Code, Error, Link, LinkId, LinkList,
+        LinkPageKey, ListedBoard, Node, NodeFilter, NodeId, NodeKey, NodeList, NodeOrder, NodePageKey, NodeScope,
+        NodeText, NodeType, Page, PageRequest, Result, Sealed, User, UserId,
         ports::{BoardView, Reads},
     },
 };
@@ -30,6 +35,10 @@ use crate::{
 const YIELDS: usize = 10;
 /// Keys per batch; above the largest page times the largest page, so that a level is never cut in two.
 const MAX_BATCH: usize = 20_000;
+
+/// How long a board is waited for that others have changed, and how often it is looked at meanwhile.
+const MIN_VERSION_WAIT: Duration = Duration::from_secs(2);
+const MIN_VERSION_LOOK: Duration = Duration::from_millis(50);
 
 type Loading<K, V> = Loader<K, Result<V>, Batch<K, V>>;
 
@@ -156,6 +165,31 @@ impl Loaders {
     pub async fn board(&self, id: BoardId) -> Result<Option<Arc<BoardRecord>>> {
         let record = load(&self.boards, id).await?;
         self.basis.board(record.as_deref());
+        Ok(record)
+    }
+
+    /// A living board at this version or a later one, not yet granted to anybody. Where it is older it is read past memory and
+    /// waited for.
+    ///
+    /// # Errors
+    /// `Timeout` when it is not there after two seconds; those of the port.
+    pub async fn board_at_least(&self, id: BoardId, version: i64) -> Result<Option<Arc<BoardRecord>>> {
+        let is_enough =
+            |record: &Option<Arc<BoardRecord>>| record.as_ref().is_none_or(|record| record.board.version >= version);
+        let mut record = self.board(id).await?;
+        let deadline = Instant::now() + MIN_VERSION_WAIT;
+        while !is_enough(&record) {
+            // What this operation has read of the board before is of another version.
+            self.basis.has_more();
+            record = self.reads.board_now(id).await?;
+            if is_enough(&record) {
+                break;
+            }
+            if Instant::now() > deadline {
+                return Err(Error::new(Code::Timeout, format!("{id} has not reached version {version} here yet")));
+            }
+            tokio::time::sleep(MIN_VERSION_LOOK).await;
+        }
         Ok(record)
     }
 

@@ -8,11 +8,12 @@ pub mod attempts;
 pub mod board;
 pub mod change;
 pub mod folder_lock;
+pub mod read_only;
 pub mod share;
 pub mod sharing;
 pub mod user;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use futures_util::stream::BoxStream;
 
@@ -21,7 +22,7 @@ use crate::{
     config::Environment,
     domain::{
         BoardEvent, BoardId,
-        ports::{Accounts, Feed, FolderLocks, Reads, Sharing, Writes},
+        ports::{Accounts, Feed, FolderLocks, ReadOnlyMode, Reads, Sharing, Writes},
     },
 };
 
@@ -34,7 +35,7 @@ pub struct ServiceInfo {
     pub version: &'static str,
     /// Where it runs.
     pub environment: Environment,
-    /// Whether writes are refused. This stage of the program has none to refuse.
+    /// Whether writes are refused by configuration.
     pub is_read_only: bool,
     /// Limits that clients should know.
     pub limits: crate::config::LimitsConfig,
@@ -49,6 +50,8 @@ pub struct Services {
     sharing: Arc<dyn Sharing>,
     folder_locks: Arc<dyn FolderLocks>,
     folder_gate: FolderGate,
+    read_only_mode: Arc<dyn ReadOnlyMode>,
+    refuses_writes: AtomicBool,
     sign_ins: SignInGate,
     tokens: Tokens,
     shares: ShareGate,
@@ -65,6 +68,7 @@ impl Services {
         accounts: Arc<dyn Accounts>,
         sharing: Arc<dyn Sharing>,
         folder_locks: Arc<dyn FolderLocks>,
+        read_only_mode: Arc<dyn ReadOnlyMode>,
         tokens: Tokens,
         hasher: SecretHasher,
         info: ServiceInfo,
@@ -77,6 +81,8 @@ impl Services {
             sharing,
             folder_locks,
             folder_gate: FolderGate::default(),
+            read_only_mode,
+            refuses_writes: AtomicBool::new(false),
             sign_ins: SignInGate::default(),
             tokens,
             shares: ShareGate::new(hasher),
@@ -88,6 +94,12 @@ impl Services {
     #[must_use]
     pub fn follow(&self, board: BoardId, after: i64) -> BoxStream<'static, Arc<BoardEvent>> {
         self.feed.follow(board, after)
+    }
+
+    /// Lets go of a board that this process has just changed, and wakes the others.
+    fn has_changed(&self, board: BoardId) {
+        self.reads.forget(board);
+        self.feed.committed(board);
     }
 
     /// What the API tells about the server.

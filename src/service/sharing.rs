@@ -97,6 +97,7 @@ impl Services {
         })?;
         self.sharing.revoke_share(board, share).await?;
         self.reads.forget_shares(board);
+        self.feed.committed(board);
         Ok(board)
     }
 
@@ -165,7 +166,7 @@ impl Services {
             let message = "This account was invited already; change its role instead";
             return Err(Refusal::conflict("email", None, vec!["email"], message).into());
         }
-        self.reads.forget(board);
+        self.has_changed(board);
         self.collaborator(board, user.id).await
     }
 
@@ -178,7 +179,7 @@ impl Services {
         if !self.sharing.accept(board, user).await? {
             return Err(no_board(board).into());
         }
-        self.reads.forget(board);
+        self.has_changed(board);
         let record = self.reads.boards(&[board]).await?.into_iter().flatten().next();
         record.ok_or_else(|| no_board(board).into())
     }
@@ -201,7 +202,7 @@ impl Services {
         if !self.sharing.change_role(board, user, role).await? {
             return Err(Refusal::not_found("userId", "This account is no collaborator").into());
         }
-        self.reads.forget(board);
+        self.has_changed(board);
         self.collaborator(board, user).await
     }
 
@@ -216,7 +217,7 @@ impl Services {
         if !self.sharing.remove_collaborator(board, user).await? {
             return Err(Refusal::not_found("userId", "This account is no collaborator").into());
         }
-        self.reads.forget(board);
+        self.has_changed(board);
         Ok(())
     }
 

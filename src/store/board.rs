@@ -196,6 +196,10 @@ impl Boards for Store {
         Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
     }
 
+    async fn board_now(&self, id: BoardId) -> Result<Option<Arc<BoardRecord>>> {
+        Ok(self.boards(&[id]).await?.into_iter().next().flatten())
+    }
+
     async fn board_page(&self, list: &BoardList, page: &PageRequest) -> Result<Page<ListedBoard>> {
         let column = order_columns(list.order.key);
         let descending = list.order.descending != page.from_end;

@@ -17,6 +17,7 @@ pub mod migrations;
 mod node;
 mod node_list;
 mod pool;
+mod read_only;
 #[allow(missing_docs, unreachable_pub, reason = "generated; its comments come from COMMENT ON")]
 pub mod schema;
 mod share;
@@ -24,7 +25,10 @@ mod sharing;
 mod snapshot;
 mod statement;
 pub mod tls;
+mod transaction;
 mod user;
+mod wire;
 
 pub use import::BoardImport;
 pub use pool::{PoolUse, StatementTotals, Store};
+pub use wire::WakeWires;

@@ -843,6 +843,20 @@ diesel::table! {
     use diesel::sql_types::*;
     use pgvector::sql_types::Vector;
 
+    /// Modes that are on: a row is one.
+    service_modes (name) {
+        /// read_only: gateways refuse writes.
+        #[max_length = 50]
+        name -> Varchar,
+        /// When it was switched on.
+        since -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use pgvector::sql_types::Vector;
+
     /// Use, for quotas and billing.
     usage_metrics (id) {
         /// Version 7 UUID.
@@ -950,6 +964,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     processing_jobs,
     refresh_tokens,
     resource_nodes,
+    service_modes,
     usage_metrics,
     users,
 );

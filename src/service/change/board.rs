@@ -106,19 +106,24 @@ impl Services {
             };
         };
         let record = Arc::clone(transaction.record());
-        let granted = Granted::check(viewer, &record, Permission::View).ok_or_else(|| no_board(id))?;
-        if granted.permission() < Permission::Owner {
-            return Err(Refusal::forbidden("id", "Only its owner may delete a board").into());
-        }
-        if let Some(key) = &origin.idempotency
-            && let Claim::Done(_) | Claim::Reused = transaction.claim(key).await?
-        {
-            // The board lives, so no request under this key has deleted it.
-            return Err(reused().into());
+        let may_delete = async {
+            let granted = Granted::check(viewer, &record, Permission::View).ok_or_else(|| no_board(id))?;
+            if granted.permission() < Permission::Owner {
+                return Err(Refusal::forbidden("id", "Only its owner may delete a board").into());
+            }
+            match &origin.idempotency {
+                // The board lives, so no request under this key has deleted it.
+                Some(key) if !matches!(transaction.claim(key).await?, Claim::Free) => Err(reused().into()),
+                _ => Ok(()),
+            }
+        };
+        let may_delete: Outcome<()> = may_delete.await;
+        if let Err(failure) = may_delete {
+            transaction.roll_back().await;
+            return Err(failure);
         }
         transaction.delete_board(origin).await?;
-        self.reads.forget(id);
-        self.feed.committed();
+        self.has_changed(id);
         Ok(())
     }
 
@@ -134,7 +139,7 @@ impl Services {
     ) -> Outcome<Arc<BoardRecord>> {
         let owner = account(viewer)?.id;
         let restored = self.writes.restore_board(id, owner, origin(viewer, options)?).await?;
-        self.reads.forget(id);
+        self.has_changed(id);
         // A living board of the owner's own is as it was asked for.
         let record = restored.filter(|record| record.board.owner_id == owner);
         record.ok_or_else(|| no_board(id).into())

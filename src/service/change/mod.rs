@@ -18,8 +18,9 @@ use super::Services;
 use crate::{
     access::{Granted, Viewer},
     domain::{
-        Action, AnyId, BoardRecord, Change, ChangeSet, Claim, IdempotencyKey, LinkId, LinkKind, MAX_CHANGES, NodeId,
-        Origin, Outcome, Permission, Place, Refusal, RefusalKind, Sealed, Spot, ports::BoardTransaction,
+        Action, AnyId, BoardRecord, BoardWrites, Change, ChangeSet, Claim, IdempotencyKey, LinkId, LinkKind,
+        MAX_CHANGES, NodeId, Origin, Outcome, Permission, Place, Refusal, RefusalKind, Sealed, Spot,
+        ports::BoardTransaction,
     },
 };
 
@@ -59,39 +60,64 @@ impl Services {
         let transaction = self.writes.begin(set.board_id).await?;
         let absent = || set.absent.clone();
         let mut transaction = transaction.ok_or_else(absent)?;
-        let record = Arc::clone(transaction.record());
-        let granted = Granted::check(viewer, &record, Permission::View).ok_or_else(absent)?;
-        if granted.permission() < Permission::Edit {
-            let forbidden = Refusal::forbidden("", "You may see this board, but not change it");
-            return Err(Refusal { path: set.absent.path, ..forbidden }.into());
-        }
-        if let Some(key) = &origin.idempotency
-            && let Some(applied) = replayed(transaction.as_mut(), key, &record).await?
-        {
-            return Ok(applied);
-        }
-        if let Some(expected) = set.expected_version.filter(|expected| *expected != record.board.version) {
-            let message = format!("The board is at version {}, not {expected}", record.board.version);
-            return Err(
-                Refusal::conflict("expectedVersion", Some(AnyId::Board(set.board_id)), Vec::new(), message).into()
-            );
-        }
-        let loaded = load(transaction.as_mut(), &set.changes, granted.sealed()).await?;
-        let mut draft = Draft::new(record.board.clone(), loaded);
-        for change in &set.changes {
-            apply_one(&mut draft, change, &granted).map_err(|refusal| refusal.within(&change.path))?;
-        }
-        let (nodes, links) = draft.touched();
-        let writes = draft.into_writes();
+        let (writes, nodes, links) = match drafted(transaction.as_mut(), viewer, &set, &origin).await {
+            Ok(Drafted::Anew(writes, nodes, links)) => (writes, nodes, links),
+            Ok(Drafted::Before(applied)) => {
+                transaction.roll_back().await;
+                return Ok(applied);
+            }
+            Err(failure) => {
+                transaction.roll_back().await;
+                return Err(failure);
+            }
+        };
         let result = serde_json::json!({
             "nodes": nodes.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "links": links.iter().map(ToString::to_string).collect::<Vec<_>>(),
         });
         let committed = transaction.commit(writes, origin, result).await?;
         self.reads.committed(&committed);
-        self.feed.committed();
+        self.feed.committed(committed.record.board.id);
         Ok(Applied { record: committed.record, nodes, links })
     }
+}
+
+/// What a set of changes comes to, before it is written.
+enum Drafted {
+    /// The rows, and the nodes and links that the changes are about.
+    Anew(BoardWrites, Vec<NodeId>, Vec<LinkId>),
+    /// It was done before under the same key.
+    Before(Applied),
+}
+
+async fn drafted(
+    transaction: &mut dyn BoardTransaction,
+    viewer: &Viewer,
+    set: &ChangeSet,
+    origin: &Origin,
+) -> Outcome<Drafted> {
+    let record = Arc::clone(transaction.record());
+    let granted = Granted::check(viewer, &record, Permission::View).ok_or_else(|| set.absent.clone())?;
+    if granted.permission() < Permission::Edit {
+        let forbidden = Refusal::forbidden("", "You may see this board, but not change it");
+        return Err(Refusal { path: set.absent.path.clone(), ..forbidden }.into());
+    }
+    if let Some(key) = &origin.idempotency
+        && let Some(applied) = replayed(transaction, key, &record).await?
+    {
+        return Ok(Drafted::Before(applied));
+    }
+    if let Some(expected) = set.expected_version.filter(|expected| *expected != record.board.version) {
+        let message = format!("The board is at version {}, not {expected}", record.board.version);
+        return Err(Refusal::conflict("expectedVersion", Some(AnyId::Board(set.board_id)), Vec::new(), message).into());
+    }
+    let loaded = load(transaction, &set.changes, granted.sealed()).await?;
+    let mut draft = Draft::new(record.board.clone(), loaded);
+    for change in &set.changes {
+        apply_one(&mut draft, change, &granted).map_err(|refusal| refusal.within(&change.path))?;
+    }
+    let (nodes, links) = draft.touched();
+    Ok(Drafted::Anew(draft.into_writes(), nodes, links))
 }
 
 /// Whose write it is. Keys are the caller's own: nobody can ask for a result of somebody else.

@@ -19,20 +19,18 @@ use diesel::{
     query_dsl::CompatibleType,
     sql_types::{Array, BigInt, Bool, Double, Nullable, Text, Uuid as SqlUuid},
 };
-use diesel_async::{
-    AnsiTransactionManager, AsyncPgConnection, TransactionManager, pooled_connection::bb8::PooledConnection,
-};
+use diesel_async::{AsyncPgConnection, pooled_connection::bb8::PooledConnection};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
     Store,
     board::{RecordRow, STATS_COLUMNS, StatsRow, StatsSql, record_from, record_statement, stats_from},
-    error::from_diesel,
     folder_lock::hidden,
     link::{LINK_COLUMNS, LinkRow, LinkSql, link_from},
     node::{NODE_COLUMNS, NODE_JOINS, NodeRow, NodeSql, node_from},
     statement::Statement,
+    transaction::{begin, commit, roll_back},
 };
 use crate::domain::{
     Below, Board, BoardId, BoardRecord, BoardStats, BoardWrites, Child, Claim, Committed, Error, IdempotencyKey, Link,
@@ -50,9 +48,7 @@ struct Transaction {
 impl Writes for Store {
     async fn begin(&self, board: BoardId) -> Result<Option<Box<dyn BoardTransaction>>> {
         let mut connection = self.owned_connection().await?;
-        AnsiTransactionManager::begin_transaction(&mut *connection)
-            .await
-            .map_err(|error| from_diesel("change.begin", error))?;
+        begin(&mut connection).await?;
         // Locked by a statement of its own: the next one then sees everything that the lock was waited for.
         let lock = Statement::<SqlUuid>::new("change.lock")
             .sql("SELECT b.id FROM boards b WHERE b.deleted_at IS NULL AND b.id = ")
@@ -60,6 +56,7 @@ impl Writes for Store {
             .sql(" FOR NO KEY UPDATE");
         let locked: Vec<Uuid> = self.run(&mut connection, lock).await.map_err(|(error, _)| error)?;
         if locked.is_empty() {
+            roll_back(&mut connection).await;
             return Ok(None);
         }
         let record = record_statement("change.board").sql(OF_BOARD).bind::<SqlUuid, _>(board.0);
@@ -271,11 +268,25 @@ impl BoardTransaction for Transaction {
         Ok(hidden.into_iter().map(NodeId).collect())
     }
 
+    async fn roll_back(mut self: Box<Self>) {
+        roll_back(&mut self.connection).await;
+    }
+
     async fn delete_board(self: Box<Self>, origin: Origin) -> Result<()> {
         Transaction::delete_board(*self, &origin).await
     }
 
     async fn commit(mut self: Box<Self>, writes: BoardWrites, origin: Origin, result: Value) -> Outcome<Committed> {
+        let committed = self.write_all(writes, origin, result).await;
+        if committed.is_err() {
+            roll_back(&mut self.connection).await;
+        }
+        committed
+    }
+}
+
+impl Transaction {
+    async fn write_all(&mut self, writes: BoardWrites, origin: Origin, result: Value) -> Outcome<Committed> {
         let mut committed = Committed {
             record: Arc::clone(&self.record),
             stats: BoardStats::default(),
@@ -309,9 +320,7 @@ impl BoardTransaction for Transaction {
         if let Some(key) = &origin.idempotency {
             log::remember(&self.store, &mut self.connection, key, result).await?;
         }
-        AnsiTransactionManager::commit_transaction(&mut *self.connection)
-            .await
-            .map_err(|error| from_diesel("change.commit", error))?;
+        commit(&mut self.connection).await?;
         Ok(committed)
     }
 }
