@@ -46,13 +46,22 @@ class Asker:
         return payload
 
 
-def count_statements(gateway: Gateway, token: str) -> dict[str, list[str]]:
-    """The names of the statements of each kind of mutation, as in the last round."""
+def count_statements(gateway: Gateway, token: str) -> dict[str, list[str] | None]:
+    """The names of the statements of each kind of mutation, as in the last round; None where it was not counted."""
     asker = Asker(gateway)
     for number in range(ROUNDS):
         of_boards(asker, token, number)
         of_accounts(asker, token, number)
-    return {title: rounds[-1] for title, rounds in asker.names.items()}
+    return {title: rounds[-1] for title, rounds in asker.names.items()} | not_counted(gateway, asker)
+
+
+def not_counted(gateway: Gateway, asker: Asker) -> dict[str, None]:
+    """Mutations of the schema that nothing here asks for."""
+    query = "{ __schema { mutationType { fields { name } } } }"
+    answer = json.loads(gateway.answers([json.dumps({"query": query})], {})[0])
+    counted = {title.partition(",")[0] for title in asker.names}
+    fields = answer["data"]["__schema"]["mutationType"]["fields"]
+    return {field["name"]: None for field in fields if field["name"] not in counted}
 
 
 def of_boards(asker: Asker, token: str, number: int) -> None:
@@ -123,10 +132,13 @@ def new_id(board: str, place: int) -> str:
     return "node_" + "".join(ID_ALPHABET[bits >> 5 * group & 31] for group in reversed(range(26)))
 
 
-def kinds_table(kinds: dict[str, list[str]]) -> str:
+def kinds_table(kinds: dict[str, list[str] | None]) -> str:
     """The numbers in Markdown, with the statements by their names."""
     def rows() -> Iterator[str]:
         for title, names in kinds.items():
+            if names is None:
+                yield f"| {title} | – | not counted |"
+                continue
             told = ", ".join(f"{names.count(name)} × {name}" if names.count(name) > 1 else name
                              for name in dict.fromkeys(names))
             yield f"| {title} | {len(names)} | {told} |"
