@@ -17,6 +17,7 @@ mod architecture;
 mod artifacts;
 mod bad_input;
 mod board_writes;
+mod clients;
 mod coherence;
 mod command_line;
 mod credentials;

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     domain::{
         self, BoardList, BoardRecord, EVENT_ORDER, LINK_ORDER, LinkList, LinkPageKey, ListedBoard, NodeList,
-        NodePageKey, NodeScope, Page, PageRequest,
+        NodePageKey, NodeScope, Page, PageRequest, event_place,
     },
     service,
 };
@@ -82,6 +82,12 @@ impl Board {
     /// Grows by one with every committed change of the board or of anything on it.
     async fn version(&self) -> i64 {
         self.record().board.version
+    }
+
+    /// The place of this version in the log of changes: `boardEvents` and `events` go on after it, so that nothing is missed
+    /// between reading a board and following it.
+    async fn event_cursor(&self) -> String {
+        event_place(self.record().board.id, self.record().board.version).encode(EVENT_ORDER)
     }
 
     /// When it was made.
