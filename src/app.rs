@@ -86,6 +86,7 @@ impl App {
             Arc::new(store.clone()),
             Arc::new(store.clone()),
             Arc::new(store.clone()),
+            Arc::new(store.clone()),
             tokens,
             SecretHasher::default(),
             info,

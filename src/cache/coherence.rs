@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{Cached, Inner, Source};
-use crate::domain::{BoardId, Result, ShareId, UserId};
+use crate::domain::{ApiKeyId, BoardId, Result, ShareId, UserId};
 
 /// Time between two looks.
 const EVERY: Duration = Duration::from_millis(500);
@@ -75,11 +75,13 @@ async fn look<S: Source>(inner: &Inner<S>) -> Result<()> {
     let records: Vec<_> = inner.records.iter().collect();
     let users: Vec<_> = inner.users.iter().collect();
     let shares: Vec<_> = inner.shares.iter().collect();
+    let keys: Vec<_> = inner.keys.iter().collect();
     let board_ids: Vec<BoardId> = records.iter().map(|(id, _)| **id).collect();
     let user_ids: Vec<UserId> = users.iter().map(|(id, _)| **id).collect();
     let share_ids: Vec<ShareId> = shares.iter().map(|(_, share)| share.id).collect();
-    if !(board_ids.is_empty() && user_ids.is_empty() && share_ids.is_empty()) {
-        let stamps = inner.source.stamps(&board_ids, &user_ids, &share_ids).await?;
+    let key_ids: Vec<ApiKeyId> = keys.iter().map(|(_, key)| key.id).collect();
+    if !(board_ids.is_empty() && user_ids.is_empty() && share_ids.is_empty() && key_ids.is_empty()) {
+        let stamps = inner.source.stamps(&board_ids, &user_ids, &share_ids, &key_ids).await?;
         for (id, record) in records {
             if stamps.boards.get(&id) != Some(&record.stamp) {
                 inner.records.invalidate(id.as_ref());
@@ -93,6 +95,11 @@ async fn look<S: Source>(inner: &Inner<S>) -> Result<()> {
         for (token, share) in shares {
             if stamps.shares.get(&share.id) != Some(&share.stamp) {
                 inner.shares.invalidate(token.as_ref());
+            }
+        }
+        for (digest, key) in keys {
+            if stamps.keys.get(&key.id) != Some(&key.stamp) {
+                inner.keys.invalidate(digest.as_ref());
             }
         }
     }

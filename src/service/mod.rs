@@ -4,6 +4,7 @@
 //! `graphql`. Writing comes with its own files beside these.
 
 pub mod account;
+pub mod api_key;
 pub mod attempts;
 pub mod board;
 pub mod change;
@@ -21,11 +22,11 @@ use crate::{
     config::Environment,
     domain::{
         BoardEvent, BoardId,
-        ports::{Accounts, Feed, FolderLocks, Reads, Sharing, Writes},
+        ports::{Accounts, ApiKeys, Feed, FolderLocks, Reads, Sharing, Writes},
     },
 };
 
-use self::{account::SignInGate, folder_lock::FolderGate, share::ShareGate};
+use self::{account::SignInGate, api_key::KeyUses, folder_lock::FolderGate, share::ShareGate};
 
 /// What the API tells about the server it runs on.
 #[derive(Clone, Debug)]
@@ -49,6 +50,8 @@ pub struct Services {
     sharing: Arc<dyn Sharing>,
     folder_locks: Arc<dyn FolderLocks>,
     folder_gate: FolderGate,
+    keys: Arc<dyn ApiKeys>,
+    key_uses: KeyUses,
     sign_ins: SignInGate,
     tokens: Tokens,
     shares: ShareGate,
@@ -65,6 +68,7 @@ impl Services {
         accounts: Arc<dyn Accounts>,
         sharing: Arc<dyn Sharing>,
         folder_locks: Arc<dyn FolderLocks>,
+        keys: Arc<dyn ApiKeys>,
         tokens: Tokens,
         hasher: SecretHasher,
         info: ServiceInfo,
@@ -77,6 +81,8 @@ impl Services {
             sharing,
             folder_locks,
             folder_gate: FolderGate::default(),
+            key_uses: KeyUses::new(Arc::clone(&keys)),
+            keys,
             sign_ins: SignInGate::default(),
             tokens,
             shares: ShareGate::new(hasher),
