@@ -109,6 +109,28 @@ async fn wrong_passwords_tell_nothing_and_run_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn guesses_at_the_same_moment_count_one_each_and_do_not_lock_the_holder_out() {
+    let app = TestApp::with(&[("RAGBOARD_TRUSTED_PROXIES", "127.0.0.0/8")]).await;
+    sign_up(&app, "ada@example.org", "correct horse battery").await;
+    let from = async |address: &str, email: &str, password: &str| {
+        let document = "mutation ($input: SignInInput!) { signIn(input: $input) { accessToken } }";
+        let input = json!({ "input": { "email": email, "password": password } });
+        app.ask(&[("x-forwarded-for", address)], document, input).await.1
+    };
+    // Whether there is such an account makes no difference.
+    for email in ["ada@example.org", "nobody@example.org"] {
+        let guesses = (0..12).map(|_| from("198.51.100.1", email, "wrong horse battery"));
+        let answers = futures_util::future::join_all(guesses).await;
+        let codes: Vec<&str> = answers.iter().map(code).collect();
+        let made = codes.iter().filter(|code| **code == "UNAUTHENTICATED").count();
+        let early = codes.iter().filter(|code| **code == "RATE_LIMITED").count();
+        assert_eq!((made, early), (5, 7), "{email}: {codes:?}");
+    }
+    let holder = from("198.51.100.2", "ada@example.org", "correct horse battery").await;
+    assert!(holder["data"]["signIn"]["accessToken"].is_string(), "{holder}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refresh_token_is_good_once_and_a_copy_closes_the_session() {
     let app = TestApp::new().await;
     let first = sign_up(&app, "ada@example.org", "correct horse battery").await;

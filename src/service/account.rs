@@ -59,9 +59,13 @@ impl Default for SignInGate {
 impl SignInGate {
     fn attempt(&self, account: TokenDigest, address: IpAddr) -> Result<()> {
         let source = source(address);
-        self.guesses.count((account, source))?;
-        self.per_account.count(account)?;
-        self.per_address.count(source)
+        // First, so that nobody fills the other counts with accounts that do not exist.
+        self.per_address.count(source)?;
+        let counted = self.guesses.count((account, source)).and_then(|()| self.per_account.count(account));
+        if counted.is_err() {
+            self.per_address.take_back(&source);
+        }
+        counted
     }
 
     fn succeeded(&self, account: TokenDigest, address: IpAddr) {
