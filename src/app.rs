@@ -89,6 +89,7 @@ impl App {
             Arc::new(store.clone()),
             Arc::new(store.clone()),
             Arc::new(store.clone()),
+            Arc::new(store.clone()),
             tokens,
             SecretHasher::default(),
             info,

@@ -16,7 +16,7 @@ const FOLLOW: &str = "subscription ($id: ID!, $after: String) { boardEvents(boar
     changes { __typename ... on NodeSaved { nodeId node { ... on FolderNode { name } } } } } } }";
 
 /// A client that speaks `graphql-transport-ws`.
-struct Socket(tokio_tungstenite::WebSocketStream<tokio::net::TcpStream>);
+pub(crate) struct Socket(tokio_tungstenite::WebSocketStream<tokio::net::TcpStream>);
 
 impl Socket {
     async fn open(address: SocketAddr, payload: Value) -> Socket {
@@ -29,23 +29,23 @@ impl Socket {
         socket
     }
 
-    async fn of(address: SocketAddr, who: &Account) -> Socket {
+    pub(crate) async fn of(address: SocketAddr, who: &Account) -> Socket {
         let mut socket = Socket::open(address, json!({ "Authorization": format!("Bearer {}", who.token) })).await;
         assert_eq!(socket.next().await["type"], "connection_ack");
         socket
     }
 
-    async fn send(&mut self, message: Value) {
+    pub(crate) async fn send(&mut self, message: Value) {
         self.0.send(Message::text(message.to_string())).await.unwrap();
     }
 
-    async fn follow(&mut self, id: &str, board: &Board, after: Value) {
+    pub(crate) async fn follow(&mut self, id: &str, board: &Board, after: Value) {
         let payload = json!({ "query": FOLLOW, "variables": { "id": board.id.to_string(), "after": after } });
         self.send(json!({ "id": id, "type": "subscribe", "payload": payload })).await;
     }
 
     /// The next message; a close counts as one.
-    async fn next(&mut self) -> Value {
+    pub(crate) async fn next(&mut self) -> Value {
         loop {
             let message = tokio::time::timeout(std::time::Duration::from_secs(20), self.0.next()).await;
             match message.expect("a message within 20 s") {

@@ -13,6 +13,7 @@
 mod access;
 mod access_writes;
 mod accounts;
+mod api_keys;
 mod architecture;
 mod artifacts;
 mod bad_input;
@@ -26,6 +27,7 @@ mod database_tls;
 mod folder_locks;
 mod follow;
 mod graphiql;
+mod idempotency;
 mod import;
 mod lists;
 mod local_pg;

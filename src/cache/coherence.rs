@@ -17,7 +17,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{Cached, Inner, Source};
-use crate::domain::{BoardId, Result, ShareId, UserId, ports::Heard};
+use crate::domain::{ApiKeyId, BoardId, Result, ShareId, UserId, ports::Heard};
 
 /// Time between two looks.
 const EVERY: Duration = Duration::from_millis(500);
@@ -103,11 +103,13 @@ async fn look<S: Source>(inner: &Inner<S>, only: Option<&HashSet<BoardId>>) -> R
     let records: Vec<_> = inner.records.iter().filter(|(id, _)| is_meant(id)).collect();
     let users: Vec<_> = inner.users.iter().filter(|_| only.is_none()).collect();
     let shares: Vec<_> = inner.shares.iter().filter(|(_, share)| is_meant(&share.board_id)).collect();
+    let keys: Vec<_> = inner.keys.iter().filter(|_| only.is_none()).collect();
     let board_ids: Vec<BoardId> = records.iter().map(|(id, _)| **id).collect();
     let user_ids: Vec<UserId> = users.iter().map(|(id, _)| **id).collect();
     let share_ids: Vec<ShareId> = shares.iter().map(|(_, share)| share.id).collect();
-    if !(board_ids.is_empty() && user_ids.is_empty() && share_ids.is_empty()) {
-        let stamps = inner.source.stamps(&board_ids, &user_ids, &share_ids).await?;
+    let key_ids: Vec<ApiKeyId> = keys.iter().map(|(_, key)| key.id).collect();
+    if !(board_ids.is_empty() && user_ids.is_empty() && share_ids.is_empty() && key_ids.is_empty()) {
+        let stamps = inner.source.stamps(&board_ids, &user_ids, &share_ids, &key_ids).await?;
         for (id, record) in records {
             if stamps.boards.get(&id) != Some(&record.stamp) {
                 inner.records.invalidate(id.as_ref());
@@ -121,6 +123,11 @@ async fn look<S: Source>(inner: &Inner<S>, only: Option<&HashSet<BoardId>>) -> R
         for (token, share) in shares {
             if stamps.shares.get(&share.id) != Some(&share.stamp) {
                 inner.shares.invalidate(token.as_ref());
+            }
+        }
+        for (digest, key) in keys {
+            if stamps.keys.get(&key.id) != Some(&key.stamp) {
+                inner.keys.invalidate(digest.as_ref());
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Memory in front of PostgreSQL: a decorator over the same ports.
 //!
 //! Four things are kept: whole boards ([`BoardState`], bounded by bytes), the rows that permission needs (boards with
-//! their people, accounts, share links), long texts, and finished answers (`answers.rs`). Nothing is served unless this process knows that it is current:
+//! their people, accounts, API keys, share links), long texts, and finished answers (`answers.rs`). Nothing is served unless this process knows that it is current:
 //! see `coherence.rs`. A board that is not in memory is answered by the page queries of what lies below, while one task
 //! fetches it in the background; nobody waits for a snapshot. Errors are never kept. Each answer is a fact about rows and
 //! not about a viewer: permission is applied to it afterwards, so that nothing kept here can reach the wrong person.
@@ -33,10 +33,10 @@ use self::{
 use crate::{
     config::{CacheConfig, CacheMode},
     domain::{
-        AnswerKey, Basis, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, Committed, Link, LinkId, LinkList,
-        LinkPageKey, ListedBoard, Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText, Page, PageRequest,
+        AnswerKey, ApiKey, Basis, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, Committed, Link, LinkId,
+        LinkList, LinkPageKey, ListedBoard, Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText, Page, PageRequest,
         Redemption, Result, Sealed, Share, ShareId, TokenDigest, User, UserId,
-        ports::{BoardView, Boards, CacheSource, Events, Heard, Links, Nodes, Reads, Shares, Users, Views, Wake},
+        ports::{BoardView, Boards, CacheSource, Events, Heard, Keys, Links, Nodes, Reads, Shares, Users, Views, Wake},
     },
 };
 
@@ -87,6 +87,7 @@ struct Inner<S> {
     records: Cache<BoardId, Arc<BoardRecord>>,
     users: Cache<UserId, Arc<User>>,
     shares: Cache<TokenDigest, Arc<Share>>,
+    keys: Cache<TokenDigest, Arc<ApiKey>>,
     /// Who holds which link: that stays so for the life of the link.
     redeemed: Cache<(ShareId, TokenDigest), ()>,
     /// Keyed by the node's board version too: a text is that of one version.
@@ -143,6 +144,7 @@ impl<S: Source + Clone + 'static> Cached<S> {
             records: rows(),
             users: rows(),
             shares: rows(),
+            keys: rows(),
             redeemed: rows(),
             texts: Cache::builder()
                 .max_capacity(config.bytes / QUARTER)
@@ -210,7 +212,7 @@ impl<S: Source + Clone + 'static> Cached<S> {
                 if looked_at.is_empty() {
                     return Ok(kept);
                 }
-                let stamps = self.0.source.stamps(&looked_at, &[], &[]).await?;
+                let stamps = self.0.source.stamps(&looked_at, &[], &[], &[]).await?;
                 let is_true = |record: &Arc<BoardRecord>| stamps.boards.get(&record.board.id) == Some(&record.stamp);
                 Ok(kept.into_iter().map(|record| record.filter(is_true)).collect())
             }
@@ -335,6 +337,10 @@ impl<S: Source + Clone + 'static> Views for Cached<S> {
 
     fn forget_user(&self, user: UserId) {
         self.0.users.invalidate(&user);
+    }
+
+    fn forget_key(&self, digest: &TokenDigest) {
+        self.0.keys.invalidate(digest);
     }
 
     fn forget(&self, board: BoardId) {
@@ -495,6 +501,20 @@ impl<S: Source + Clone + 'static> Users for Cached<S> {
             users.iter().flatten().for_each(|user| self.0.users.insert(user.id, Arc::clone(user)));
         }
         Ok(users)
+    }
+}
+
+#[async_trait]
+impl<S: Source + Clone + 'static> Keys for Cached<S> {
+    async fn key_by_digest(&self, digest: &TokenDigest) -> Result<Option<Arc<ApiKey>>> {
+        if let Some(key) = self.0.keys.get(digest).filter(|_| self.is_current()) {
+            return Ok(Some(key));
+        }
+        let key = self.0.source.key_by_digest(digest).await?;
+        if let (CacheMode::Cached, Some(key)) = (self.0.mode, &key) {
+            self.0.keys.insert(*digest, Arc::clone(key));
+        }
+        Ok(key)
     }
 }
 

@@ -128,6 +128,10 @@ id!(
     /// A share link of a board.
     ShareId, "share"
 );
+id!(
+    /// An API key of an account.
+    ApiKeyId, "key"
+);
 
 #[cfg(test)]
 mod tests {

@@ -7,15 +7,16 @@ use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
 use serde_json::Value;
 
 use super::{
-    AnswerKey, Basis, Below, Board, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, BoardWrites, Child, Claim,
-    Collaborator, Committed, Credentials, IdempotencyKey, Invitation, Link, LinkId, LinkKind, LinkList, LinkPageKey,
-    ListedBoard, NewAccount, NewRefreshToken, NewShare, Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText, Origin,
-    Outcome, Page, PageRequest, Permission, Redemption, Refreshed, Result, Sealed, Share, ShareId, Snapshot, Stamps,
-    StoredNode, TokenDigest, Unlock, User, UserId,
+    AnswerKey, ApiKey, ApiKeyId, Basis, Below, Board, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats,
+    BoardWrites, Child, Claim, Collaborator, Committed, Credentials, IdempotencyKey, Invitation, Link, LinkId,
+    LinkKind, LinkList, LinkPageKey, ListedBoard, NewAccount, NewApiKey, NewRefreshToken, NewShare, Node, NodeId,
+    NodeKey, NodeList, NodePageKey, NodeText, Origin, Outcome, Page, PageRequest, Permission, Redemption, Refreshed,
+    Result, Sealed, Share, ShareId, Snapshot, Stamps, StoredNode, TokenDigest, Unlock, User, UserId,
 };
 
 /// Reading boards.
@@ -92,6 +93,13 @@ pub trait FolderLocks: Send + Sync {
     async fn unlocks(&self, tokens: &[TokenDigest]) -> Result<Vec<Unlock>>;
 }
 
+/// API keys, by what is presented.
+#[async_trait]
+pub trait Keys: Send + Sync {
+    /// The key with this digest, dead ones included.
+    async fn key_by_digest(&self, digest: &TokenDigest) -> Result<Option<Arc<ApiKey>>>;
+}
+
 /// What a cache needs besides the reads that it answers.
 #[async_trait]
 pub trait CacheSource: Send + Sync {
@@ -99,7 +107,13 @@ pub trait CacheSource: Send + Sync {
     /// `max_nodes` nodes.
     async fn snapshot(&self, board: BoardId, max_nodes: usize) -> Result<Option<Snapshot>>;
     /// The current stamps of rows.
-    async fn stamps(&self, boards: &[BoardId], users: &[UserId], shares: &[ShareId]) -> Result<Stamps>;
+    async fn stamps(
+        &self,
+        boards: &[BoardId],
+        users: &[UserId],
+        shares: &[ShareId],
+        keys: &[ApiKeyId],
+    ) -> Result<Stamps>;
 }
 
 /// One board's whole graph in memory, at the version of the record it was asked for. It answers at once and never fails,
@@ -137,6 +151,8 @@ pub trait Views: Send + Sync {
     fn forget_shares(&self, board: BoardId);
     /// Lets go of an account that this process has just changed.
     fn forget_user(&self, user: UserId);
+    /// Lets go of an API key that this process has just changed.
+    fn forget_key(&self, digest: &TokenDigest);
     /// Lets go of a board whose row, people or existence this process has just changed.
     fn forget(&self, board: BoardId);
 }
@@ -155,10 +171,12 @@ pub trait Events: Send + Sync {
 pub trait Accounts: Send + Sync {
     /// The account with this lower-case address, and what it signs in with.
     async fn credentials(&self, email: &str) -> Result<Option<Credentials>>;
-    /// Makes an account; `None` when its address is taken.
-    async fn create_account(&self, account: NewAccount) -> Result<Option<Arc<User>>>;
-    /// Writes name, picture and settings of an active account.
-    async fn update_account(&self, account: User) -> Result<Option<Arc<User>>>;
+    /// Makes an account, or finds the one that this very request made before: that has another id. `None` when its address
+    /// is taken.
+    async fn create_account(&self, account: NewAccount, request: Option<&IdempotencyKey>)
+    -> Outcome<Option<Arc<User>>>;
+    /// Writes name, picture and settings of an active account, once under the key of its request.
+    async fn update_account(&self, account: User, request: Option<&IdempotencyKey>) -> Outcome<Option<Arc<User>>>;
     /// Notes that an account has signed in.
     async fn signed_in(&self, user: UserId) -> Result<()>;
     /// Keeps a refresh token that is handed out.
@@ -169,15 +187,42 @@ pub trait Accounts: Send + Sync {
     async fn end_session(&self, token: &TokenDigest) -> Result<()>;
 }
 
-/// Share links and collaborators, for owners of boards.
+/// API keys, for their holders. What changes something takes the key of its request, and does it once under that.
+#[async_trait]
+pub trait ApiKeys: Send + Sync {
+    /// Makes a key, or finds the one that this very request made before: that has another id. `None` when the account has
+    /// `most` living ones.
+    async fn add_key(
+        &self,
+        key: NewApiKey,
+        most: i64,
+        request: Option<&IdempotencyKey>,
+    ) -> Outcome<Option<Arc<ApiKey>>>;
+    /// Ends a key of the account, for good; `None` where there is none.
+    async fn revoke_key(
+        &self,
+        user: UserId,
+        key: ApiKeyId,
+        request: Option<&IdempotencyKey>,
+    ) -> Outcome<Option<Arc<ApiKey>>>;
+    /// One page of the keys of an account, dead ones included, the last made first.
+    async fn key_page(&self, user: UserId, page: &PageRequest) -> Result<Page<Arc<ApiKey>>>;
+    /// How many keys an account has.
+    async fn key_count(&self, user: UserId) -> Result<i64>;
+    /// Notes when keys were used, never an earlier time than is known.
+    async fn keys_used(&self, uses: &[(ApiKeyId, DateTime<Utc>)]) -> Result<()>;
+}
+
+/// Share links and collaborators, for owners of boards. What changes something takes the key of its request, and does it
+/// once under that; a request that did it before hears the same again.
 #[async_trait]
 pub trait Sharing: Send + Sync {
-    /// Makes a share link.
-    async fn add_share(&self, share: NewShare) -> Result<()>;
+    /// Makes a share link; its id, or that of the link which this very request made before.
+    async fn add_share(&self, share: NewShare, request: Option<&IdempotencyKey>) -> Outcome<ShareId>;
     /// Ends a share link of the board; whether there is one.
-    async fn revoke_share(&self, board: BoardId, share: ShareId) -> Result<bool>;
-    /// Which board a share link opens.
-    async fn board_of_share(&self, share: ShareId) -> Result<Option<BoardId>>;
+    async fn revoke_share(&self, board: BoardId, share: ShareId, request: Option<&IdempotencyKey>) -> Outcome<bool>;
+    /// A share link, dead ones included.
+    async fn share(&self, share: ShareId) -> Result<Option<Arc<Share>>>;
     /// Share links of a board, newest first.
     async fn shares(&self, board: BoardId, most: i64) -> Result<Vec<Arc<Share>>>;
     /// Collaborators of a board, invited ones among them, in the order of their invitations.
@@ -185,13 +230,31 @@ pub trait Sharing: Send + Sync {
     /// Unanswered invitations of an account, newest first.
     async fn invitations(&self, user: UserId, most: i64) -> Result<Vec<Invitation>>;
     /// Invites an account; whether it was none before.
-    async fn invite(&self, board: BoardId, user: UserId, role: Permission, by: UserId) -> Result<bool>;
+    async fn invite(
+        &self,
+        board: BoardId,
+        user: UserId,
+        role: Permission,
+        by: UserId,
+        request: Option<&IdempotencyKey>,
+    ) -> Outcome<bool>;
     /// Accepts an invitation; whether there is one.
-    async fn accept(&self, board: BoardId, user: UserId) -> Result<bool>;
+    async fn accept(&self, board: BoardId, user: UserId, request: Option<&IdempotencyKey>) -> Outcome<bool>;
     /// Gives a collaborator another role; whether there is one.
-    async fn change_role(&self, board: BoardId, user: UserId, to: Permission) -> Result<bool>;
+    async fn change_role(
+        &self,
+        board: BoardId,
+        user: UserId,
+        to: Permission,
+        request: Option<&IdempotencyKey>,
+    ) -> Outcome<bool>;
     /// Removes a collaborator; whether there was one.
-    async fn remove_collaborator(&self, board: BoardId, user: UserId) -> Result<bool>;
+    async fn remove_collaborator(
+        &self,
+        board: BoardId,
+        user: UserId,
+        request: Option<&IdempotencyKey>,
+    ) -> Outcome<bool>;
 }
 
 /// Following the change log.
@@ -288,6 +351,6 @@ pub trait BoardTransaction: Send {
 }
 
 /// Everything that reading needs, as one value to hand around.
-pub trait Reads: Boards + Nodes + Links + Users + Shares + Events + Views {}
+pub trait Reads: Boards + Nodes + Links + Users + Shares + Keys + Events + Views {}
 
-impl<T: Boards + Nodes + Links + Users + Shares + Events + Views> Reads for T {}
+impl<T: Boards + Nodes + Links + Users + Shares + Keys + Events + Views> Reads for T {}

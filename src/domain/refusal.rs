@@ -81,6 +81,12 @@ impl Refusal {
         Refusal::new(RefusalKind::Limit { limit }, field, message)
     }
 
+    /// A key that belongs to another request.
+    #[must_use]
+    pub fn key_reused() -> Self {
+        Refusal::new(RefusalKind::IdempotencyKeyReused, "idempotencyKey", "This key was used for another request")
+    }
+
     /// The same reason inside an outer part of the input.
     #[must_use]
     pub fn within(mut self, outer: &[String]) -> Self {

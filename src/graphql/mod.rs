@@ -4,6 +4,7 @@
 //! a [`Session`]. Mutations have a folder of their own; subscriptions are `subscription.rs`, and run by [`Api::stream`].
 
 mod answer;
+mod api_key;
 mod board;
 mod chat;
 mod error;
@@ -95,7 +96,15 @@ impl Api {
                 if let Err(error) = check_writable(&session, &mut request) {
                     return refuse(error);
                 }
-                self.schema.execute_stream(request.data(session)).map(error::settle).boxed()
+                let schema = self.schema.clone();
+                // A socket is older than its operations: who opened it may have lost the right to, meanwhile.
+                let begin = async move {
+                    match session.again().await {
+                        Ok(session) => schema.execute_stream(request.data(session)).map(error::settle).boxed(),
+                        Err(error) => refuse(error),
+                    }
+                };
+                stream::once(begin).flatten().boxed()
             }
             Err(error) => refuse(error),
         }

@@ -4,6 +4,7 @@
 //! `graphql`. Writing comes with its own files beside these.
 
 pub mod account;
+pub mod api_key;
 pub mod attempts;
 pub mod board;
 pub mod change;
@@ -22,11 +23,11 @@ use crate::{
     config::Environment,
     domain::{
         BoardEvent, BoardId,
-        ports::{Accounts, Feed, FolderLocks, ReadOnlyMode, Reads, Sharing, Writes},
+        ports::{Accounts, ApiKeys, Feed, FolderLocks, ReadOnlyMode, Reads, Sharing, Writes},
     },
 };
 
-use self::{account::SignInGate, folder_lock::FolderGate, share::ShareGate};
+use self::{account::SignInGate, api_key::KeyUses, folder_lock::FolderGate, share::ShareGate};
 
 /// What the API tells about the server it runs on.
 #[derive(Clone, Debug)]
@@ -52,6 +53,8 @@ pub struct Services {
     folder_gate: FolderGate,
     read_only_mode: Arc<dyn ReadOnlyMode>,
     refuses_writes: AtomicBool,
+    keys: Arc<dyn ApiKeys>,
+    key_uses: KeyUses,
     sign_ins: SignInGate,
     tokens: Tokens,
     shares: ShareGate,
@@ -69,6 +72,7 @@ impl Services {
         sharing: Arc<dyn Sharing>,
         folder_locks: Arc<dyn FolderLocks>,
         read_only_mode: Arc<dyn ReadOnlyMode>,
+        keys: Arc<dyn ApiKeys>,
         tokens: Tokens,
         hasher: SecretHasher,
         info: ServiceInfo,
@@ -83,6 +87,8 @@ impl Services {
             folder_gate: FolderGate::default(),
             read_only_mode,
             refuses_writes: AtomicBool::new(false),
+            key_uses: KeyUses::new(Arc::clone(&keys)),
+            keys,
             sign_ins: SignInGate::default(),
             tokens,
             shares: ShareGate::new(hasher),

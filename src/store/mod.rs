@@ -4,6 +4,7 @@
 //! how many keys are answered at once; then one file per noun. Permission is not decided here.
 
 mod account;
+mod api_key;
 mod batch;
 mod board;
 mod change;
@@ -16,6 +17,7 @@ mod link;
 pub mod migrations;
 mod node;
 mod node_list;
+mod once;
 mod pool;
 mod read_only;
 #[allow(missing_docs, unreachable_pub, reason = "generated; its comments come from COMMENT ON")]

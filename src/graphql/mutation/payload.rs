@@ -19,7 +19,7 @@ pub(in crate::graphql) enum UserError {
     Conflict(ConflictError),
     /// There is no such object, or the viewer may not see it.
     NotFound(NotFoundError),
-    /// The viewer may see the object, but not do this to it.
+    /// The viewer may see the object, but not do this to it, or not with this API key.
     Permission(PermissionError),
     /// Something is full.
     Limit(LimitError),
@@ -80,7 +80,7 @@ user_error!(
     NotFoundError {}
 );
 user_error!(
-    /// The viewer may see the object, but not do this to it.
+    /// The viewer may see the object, but not do this to it, or not with this API key.
     PermissionError {}
 );
 user_error!(
@@ -120,17 +120,32 @@ impl UserError {
     }
 }
 
+/// A payload that says why nothing was done.
+pub(super) trait Refused {
+    /// With nothing but the reason.
+    fn refused(client_mutation_id: Option<String>, error: UserError) -> Self;
+}
+
 /// Defines a payload: its objects, and what every payload has.
 macro_rules! payload {
     ($(#[doc = $doc:literal])+ $name:ident { $($(#[doc = $field_doc:literal])+ $field:ident: $ty:ty,)* }) => {
         $(#[doc = $doc])+
-        #[derive(async_graphql::SimpleObject)]
+        #[derive(async_graphql::SimpleObject, Default)]
         pub(in crate::graphql) struct $name {
             $($(#[doc = $field_doc])+ $field: $ty,)*
             /// What the client called its change.
             client_mutation_id: Option<String>,
             /// Why it was not done; empty when it was.
             user_errors: Vec<$crate::graphql::mutation::payload::UserError>,
+        }
+
+        impl $crate::graphql::mutation::payload::Refused for $name {
+            fn refused(
+                client_mutation_id: Option<String>,
+                error: $crate::graphql::mutation::payload::UserError,
+            ) -> Self {
+                $name { client_mutation_id, user_errors: vec![error], ..Default::default() }
+            }
         }
     };
 }

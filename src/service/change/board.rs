@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::Utc;
 use serde_json::json;
 
-use super::{WriteOptions, origin, reused, validate};
+use super::{WriteOptions, origin, reaches_for_board, validate};
 use crate::{
     access::{Granted, Viewer},
     domain::{AnyId, Board, BoardEdit, BoardId, BoardRecord, Claim, Error, Outcome, Permission, Refusal, User},
@@ -51,6 +51,8 @@ impl Services {
         options: WriteOptions,
     ) -> Outcome<Arc<BoardRecord>> {
         let owner = account(viewer)?;
+        let origin = origin(viewer, options)?;
+        reaches_for_board(viewer, edit)?;
         if let Some(there) = self.reads.boards(&[id]).await?.into_iter().flatten().next() {
             let mut again = there.board.clone();
             edit.apply(&mut again);
@@ -64,7 +66,7 @@ impl Services {
         let mut board = new_board(id, owner);
         edit.apply(&mut board);
         validate::board(&board)?;
-        self.writes.create_board(board, None, origin(viewer, options)?).await
+        self.writes.create_board(board, None, origin).await
     }
 
     /// Copies a board that the viewer may see; the copy is the viewer's own, and private.
@@ -101,7 +103,7 @@ impl Services {
             };
             return match known {
                 Claim::Done(result) if result.get("deleted") == Some(&json!(id.to_string())) => Ok(()),
-                Claim::Done(_) | Claim::Reused => Err(reused().into()),
+                Claim::Done(_) | Claim::Reused => Err(Refusal::key_reused().into()),
                 Claim::Free => Err(no_board(id).into()),
             };
         };
@@ -113,7 +115,7 @@ impl Services {
             }
             match &origin.idempotency {
                 // The board lives, so no request under this key has deleted it.
-                Some(key) if !matches!(transaction.claim(key).await?, Claim::Free) => Err(reused().into()),
+                Some(key) if !matches!(transaction.claim(key).await?, Claim::Free) => Err(Refusal::key_reused().into()),
                 _ => Ok(()),
             }
         };

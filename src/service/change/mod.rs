@@ -16,11 +16,10 @@ use std::{collections::HashSet, sync::Arc};
 use self::draft::{Draft, Loaded};
 use super::Services;
 use crate::{
-    access::{Granted, Viewer},
+    access::{Authority, Granted, Viewer},
     domain::{
-        Action, AnyId, BoardRecord, BoardWrites, Change, ChangeSet, Claim, IdempotencyKey, LinkId, LinkKind,
-        MAX_CHANGES, NodeId, Origin, Outcome, Permission, Place, Refusal, RefusalKind, Sealed, Spot,
-        ports::BoardTransaction,
+        Action, AnyId, BoardEdit, BoardRecord, BoardWrites, Change, ChangeSet, Claim, IdempotencyKey, LinkId, LinkKind,
+        MAX_CHANGES, NodeId, Origin, Outcome, Permission, Place, Refusal, Sealed, Spot, ports::BoardTransaction,
     },
 };
 
@@ -44,6 +43,8 @@ pub struct WriteOptions {
     pub idempotency_key: Option<String>,
     /// Digest of the input, to tell requests under one key apart.
     pub request: [u8; 32],
+    /// How far the caller's credential has to reach; everything if nothing is said.
+    pub authority: Authority,
 }
 
 impl Services {
@@ -114,15 +115,17 @@ async fn drafted(
     let loaded = load(transaction, &set.changes, granted.sealed()).await?;
     let mut draft = Draft::new(record.board.clone(), loaded);
     for change in &set.changes {
-        apply_one(&mut draft, change, &granted).map_err(|refusal| refusal.within(&change.path))?;
+        apply_one(&mut draft, change, viewer, &granted).map_err(|refusal| refusal.within(&change.path))?;
     }
     let (nodes, links) = draft.touched();
     Ok(Drafted::Anew(draft.into_writes(), nodes, links))
 }
 
-/// Whose write it is. Keys are the caller's own: nobody can ask for a result of somebody else.
-pub(super) fn origin(viewer: &Viewer, options: WriteOptions) -> Result<Origin, Refusal> {
-    let WriteOptions { client_mutation_id, idempotency_key, request } = options;
+/// Whose write it is, if their credential reaches that far; every write begins with this. Keys are the caller's own: nobody
+/// can ask for a result of somebody else.
+pub(in crate::service) fn origin(viewer: &Viewer, options: WriteOptions) -> Result<Origin, Refusal> {
+    let WriteOptions { client_mutation_id, idempotency_key, request, authority } = options;
+    reaches(viewer, authority)?;
     for (field, value) in [("clientMutationId", &client_mutation_id), ("idempotencyKey", &idempotency_key)] {
         let fits = value.as_ref().is_none_or(|value| (1..=255).contains(&value.len()) && !value.contains('\0'));
         if !fits {
@@ -140,7 +143,7 @@ async fn replayed(
 ) -> Outcome<Option<Applied>> {
     let result = match transaction.claim(key).await? {
         Claim::Free => return Ok(None),
-        Claim::Reused => return Err(reused().into()),
+        Claim::Reused => return Err(Refusal::key_reused().into()),
         Claim::Done(result) => result,
     };
     let texts = |name: &str| {
@@ -154,15 +157,38 @@ async fn replayed(
     }))
 }
 
-pub(super) fn reused() -> Refusal {
-    Refusal::new(RefusalKind::IdempotencyKeyReused, "idempotencyKey", "This key was used for another request")
+/// Whether the caller's credential reaches so far.
+fn reaches(viewer: &Viewer, needed: Authority) -> Result<(), Refusal> {
+    if viewer.authority() >= needed {
+        return Ok(());
+    }
+    let message = match needed {
+        Authority::Full => "This cannot be done with an API key",
+        Authority::Admin => "This takes an API key of the scope ADMIN",
+        Authority::Read | Authority::Write => "This takes an API key of the scope WRITE",
+    };
+    Err(Refusal { path: Vec::new(), ..Refusal::forbidden("", message) })
 }
 
-fn apply_one(draft: &mut Draft, change: &Change, granted: &Granted<Arc<BoardRecord>>) -> Result<(), Refusal> {
+/// Saying who sees a board is more than changing it.
+fn reaches_for_board(viewer: &Viewer, edit: &dyn BoardEdit) -> Result<(), Refusal> {
+    if edit.is_for_owner() { reaches(viewer, Authority::Admin) } else { Ok(()) }
+}
+
+fn apply_one(
+    draft: &mut Draft,
+    change: &Change,
+    viewer: &Viewer,
+    granted: &Granted<Arc<BoardRecord>>,
+) -> Result<(), Refusal> {
     match &change.action {
         Action::CreateNode { id, node_type, edit, place } => draft.create_node(*id, *node_type, edit.as_ref(), *place),
         Action::EditNode { id, expected_version, edit } => draft.edit_node(*id, *expected_version, edit.as_ref()),
-        Action::LockFolder { id, password_hash } => draft.lock_folder(*id, password_hash.clone()),
+        Action::LockFolder { id, password_hash } => {
+            // It says who sees what lies in the folder.
+            reaches(viewer, Authority::Admin)?;
+            draft.lock_folder(*id, password_hash.clone())
+        }
         Action::PlaceNode { id, place } => draft.place_node(*id, *place),
         Action::DeleteNode { id, expected_version } => draft.delete_node(*id, *expected_version),
         Action::RestoreNode { id } => draft.restore_node(*id),
@@ -173,6 +199,7 @@ fn apply_one(draft: &mut Draft, change: &Change, granted: &Granted<Arc<BoardReco
             if edit.is_for_owner() && granted.permission() < Permission::Owner {
                 return Err(Refusal::forbidden("id", "Only its owner may say who sees a board"));
             }
+            reaches_for_board(viewer, edit.as_ref())?;
             edit.apply(&mut draft.board);
             validate::board(&draft.board)
         }

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::{OF_BOARD, Transaction, log, write::refused};
 use crate::{
     domain::{
-        Board, BoardId, BoardRecord, Claim, Error, LinkId, Logged, NodeId, Origin, Outcome, Refusal, RefusalKind,
-        Result, Sealed, UserId,
+        Board, BoardId, BoardRecord, Claim, Error, LinkId, Logged, NodeId, Origin, Outcome, Refusal, Result, Sealed,
+        UserId,
     },
     store::{
         Store,
@@ -63,10 +63,7 @@ async fn made_before(
     let Some(key) = &origin.idempotency else { return Ok(None) };
     let board = match log::claim(store, connection, key).await? {
         Claim::Free => return Ok(None),
-        Claim::Reused => {
-            let message = "This key was used for another request";
-            return Err(Refusal::new(RefusalKind::IdempotencyKeyReused, "idempotencyKey", message).into());
-        }
+        Claim::Reused => return Err(Refusal::key_reused().into()),
         Claim::Done(result) => result.get("board").and_then(Value::as_str).and_then(|id| id.parse::<BoardId>().ok()),
     };
     let gone = || Refusal::not_found("idempotencyKey", "The board of this key is gone");

@@ -7,7 +7,7 @@ mod board;
 mod log;
 mod write;
 
-pub(super) use log::{append, from_json as logged_from};
+pub(super) use log::{append, claim, from_json as logged_from, remember};
 
 use std::{collections::HashMap, sync::Arc};
 
