@@ -22,6 +22,7 @@ mod command_line;
 mod credentials;
 mod database_rules;
 mod database_tls;
+mod endings;
 mod follow;
 mod graphiql;
 mod import;

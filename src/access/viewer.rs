@@ -4,6 +4,9 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
 use super::token_digest;
 use crate::domain::{Redemption, Share, Stamp, TokenDigest, User, UserId};
 
@@ -40,10 +43,20 @@ impl HeldShare {
     }
 }
 
+/// The access token that an account came with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bearer {
+    /// The session that it belongs to: signing out ends it before its time.
+    pub session: Option<Uuid>,
+    /// When it ends, and with it everything that was opened with it.
+    pub expires_at: DateTime<Utc>,
+}
+
 /// Who is asking. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Viewer {
     user: Option<Arc<User>>,
+    bearer: Option<Bearer>,
     share: Option<HeldShare>,
     system: Option<&'static str>,
 }
@@ -72,6 +85,18 @@ impl Viewer {
     #[must_use]
     pub fn holding(&self, share: HeldShare) -> Self {
         Viewer { share: Some(share), ..self.clone() }
+    }
+
+    /// The same viewer, known by an access token.
+    #[must_use]
+    pub fn by(&self, bearer: Bearer) -> Self {
+        Viewer { bearer: Some(bearer), ..self.clone() }
+    }
+
+    /// The access token, if that is how the viewer is known.
+    #[must_use]
+    pub fn bearer(&self) -> Option<Bearer> {
+        self.bearer
     }
 
     /// The account, if there is one.

@@ -150,7 +150,10 @@ impl Services {
     /// # Errors
     /// Those of the database.
     pub async fn sign_out(&self, token: &SecretString) -> Result<()> {
-        self.accounts.end_session(&token_digest(token.expose_secret())).await
+        if let Some(session) = self.accounts.end_session(&token_digest(token.expose_secret())).await? {
+            self.sessions.forget_session(session);
+        }
+        Ok(())
     }
 
     /// Changes the viewer's own account.
@@ -168,7 +171,7 @@ impl Services {
     }
 
     async fn begin_session(&self, user: Arc<User>, family: Uuid) -> Result<SignedIn> {
-        let access_token = self.issue_token(user.id, ACCESS_LIFETIME)?;
+        let access_token = self.tokens.issue_in(Some(family), &user.id.to_string(), ACCESS_LIFETIME)?;
         let refresh_token = random_token("refresh")?;
         let token = NewRefreshToken {
             user: user.id,

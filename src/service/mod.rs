@@ -20,7 +20,7 @@ use crate::{
     config::Environment,
     domain::{
         BoardEvent, BoardId,
-        ports::{Accounts, Feed, Reads, Sharing, Writes},
+        ports::{Accounts, Feed, Reads, Sessions, Sharing, Writes},
     },
 };
 
@@ -45,6 +45,7 @@ pub struct Services {
     writes: Arc<dyn Writes>,
     feed: Arc<dyn Feed>,
     accounts: Arc<dyn Accounts>,
+    sessions: Arc<dyn Sessions>,
     sharing: Arc<dyn Sharing>,
     sign_ins: SignInGate,
     tokens: Tokens,
@@ -60,6 +61,7 @@ impl Services {
         writes: Arc<dyn Writes>,
         feed: Arc<dyn Feed>,
         accounts: Arc<dyn Accounts>,
+        sessions: Arc<dyn Sessions>,
         sharing: Arc<dyn Sharing>,
         tokens: Tokens,
         hasher: SecretHasher,
@@ -70,6 +72,7 @@ impl Services {
             writes,
             feed,
             accounts,
+            sessions,
             sharing,
             sign_ins: SignInGate::default(),
             tokens,

@@ -8,9 +8,12 @@ use uuid::Uuid;
 
 use super::Services;
 use crate::{
-    access::Viewer,
-    domain::{Error, Result, UserId},
+    access::{Bearer, Viewer},
+    domain::{Code, Error, Result, UserId},
 };
+
+/// How often it is asked whether those who follow still may.
+pub const CHECK_EVERY: Duration = Duration::from_millis(500);
 
 impl Services {
     /// The viewer behind a bearer token.
@@ -22,15 +25,33 @@ impl Services {
         let gone = || Error::unauthenticated("The account of this token cannot be used");
         let id = claims.subject.parse::<UserId>().or_else(|_| Uuid::parse_str(&claims.subject).map(UserId));
         let id = id.map_err(|_| Error::unauthenticated("The token does not name an account"))?;
+        // A session that is not named by one of our ids is that of another issuer, and of no account here.
+        let session = claims.session.as_deref().and_then(|session| Uuid::parse_str(session).ok());
+        let bearer = Bearer { session, expires_at: claims.expires_at };
+        self.session_stands(bearer).await?;
         let user = self.reads.users(&[id]).await?.into_iter().next().flatten().ok_or_else(gone)?;
-        Viewer::account(user).ok_or_else(gone)
+        Ok(Viewer::account(user).ok_or_else(gone)?.by(bearer))
     }
 
-    /// The same viewer at this moment: the account as it is now, and the share link only if it still lives.
+    async fn session_stands(&self, bearer: Bearer) -> Result<()> {
+        let Some(session) = bearer.session else { return Ok(()) };
+        if self.sessions.ended_sessions(&[session]).await?.is_empty() {
+            return Ok(());
+        }
+        Err(Error::unauthenticated("This session has ended; sign in again"))
+    }
+
+    /// The same viewer at this moment: whatever was presented must still be good, the account is as it is now.
     ///
     /// # Errors
-    /// `Unauthenticated` when the account cannot be used any more.
+    /// `Unauthenticated` when the token, its session, the account or the share link has ended.
     pub async fn viewer_again(&self, viewer: &Viewer) -> Result<Viewer> {
+        if let Some(bearer) = viewer.bearer() {
+            if bearer.expires_at <= Utc::now() {
+                return Err(Error::unauthenticated("The token has expired"));
+            }
+            self.session_stands(bearer).await?;
+        }
         let again = match viewer.user() {
             Some(user) => {
                 let gone = || Error::unauthenticated("The account of this token cannot be used");
@@ -39,9 +60,24 @@ impl Services {
             }
             None => Viewer::anonymous(),
         };
+        let again = viewer.bearer().map_or_else(|| again.clone(), |bearer| again.by(bearer));
         let Some(held) = viewer.share() else { return Ok(again) };
         let share = self.reads.share_by_token(held.token()).await?.filter(|share| share.is_alive(Utc::now()));
-        Ok(share.map_or_else(|| again.clone(), |share| again.holding(held.again(share))))
+        let ended = || Error::unauthenticated("This share link was revoked or has expired");
+        Ok(again.holding(held.again(share.ok_or_else(ended)?)))
+    }
+
+    /// Waits until something that the viewer presented is not good any more, and tells what. While that cannot be found out
+    /// (the database is away), nothing has ended.
+    pub async fn until_ended(&self, viewer: &Viewer) -> Error {
+        loop {
+            let left = viewer.bearer().and_then(|bearer| (bearer.expires_at - Utc::now()).to_std().ok());
+            tokio::time::sleep(left.map_or(CHECK_EVERY, |left| left.min(CHECK_EVERY))).await;
+            match self.viewer_again(viewer).await {
+                Err(error) if error.code() == Code::Unauthenticated => return error,
+                _ => {}
+            }
+        }
     }
 
     /// A token for an account, for development and for the demo.
