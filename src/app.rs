@@ -10,12 +10,12 @@ use secrecy::SecretString;
 
 use crate::{
     access::{KeySet, KeySetTimes, SecretHasher, Tokens},
-    cache::Cached,
+    cache::{Cached, KeptSessions},
     config::Config,
     domain::{Code, Error, Result, UserId, ports::Reads},
     events::{Hub, Relay},
     graphql,
-    http::{self, Gateway, GraphiqlPage, Probe, Sample},
+    http::{self, Followers, Gateway, GraphiqlPage, Probe, Sample},
     outbound::Outbound,
     service::{ServiceInfo, Services},
     store::{
@@ -36,6 +36,7 @@ pub struct App {
     pub cached: Cached<Store>,
     /// The services.
     pub services: Arc<Services>,
+    followers: Arc<Followers>,
     probe: Arc<Health>,
 }
 
@@ -86,6 +87,7 @@ impl App {
             Arc::new(store.clone()),
             Arc::new(feed),
             Arc::new(store.clone()),
+            Arc::new(KeptSessions::new(Arc::new(store.clone()), config.cache.mode)),
             Arc::new(store.clone()),
             Arc::new(store.clone()),
             Arc::new(store.clone()),
@@ -96,8 +98,10 @@ impl App {
         ));
         services.look_at_mode().await?;
         services.follow_mode();
-        let probe = Arc::new(Health { store: store.clone(), cached: cached.clone() });
-        Ok(App { store, cached, services, probe })
+        let followers = Followers::new(config.limits.max_followers_per_address);
+        let probe =
+            Arc::new(Health { store: store.clone(), cached: cached.clone(), followers: Arc::clone(&followers) });
+        Ok(App { store, cached, services, followers, probe })
     }
 
     /// The router of the application.
@@ -107,6 +111,7 @@ impl App {
             services: Arc::clone(&self.services),
             reads: Arc::new(self.cached.clone()) as Arc<dyn Reads>,
             reads_past_cache: Arc::new(self.store.clone()) as Arc<dyn Reads>,
+            followers: Arc::clone(&self.followers),
             probe: Arc::clone(&self.probe) as Arc<dyn Probe>,
             graphiql,
             http: config.http.clone(),
@@ -117,6 +122,11 @@ impl App {
     /// The router of the separate address for metrics.
     pub fn metrics_router(&self) -> Router {
         http::metrics_router(Arc::clone(&self.probe) as Arc<dyn Probe>)
+    }
+
+    /// Tells all who follow over sockets and streams to come back to another server, and waits until they have left.
+    pub async fn dismiss_followers(&self) {
+        self.followers.dismiss().await;
     }
 
     /// A token for an account.
@@ -131,6 +141,7 @@ impl App {
 struct Health {
     store: Store,
     cached: Cached<Store>,
+    followers: Arc<Followers>,
 }
 
 #[async_trait]
@@ -154,6 +165,7 @@ impl Probe for Health {
                 label: None,
                 value: pool.wait_seconds,
             },
+            gauge("ragboard_followers", "Sockets and streams of events that are open.", self.followers.count() as f64),
             gauge("ragboard_cache_boards", "Boards in memory.", cache.boards as f64),
             gauge("ragboard_cache_board_bytes", "About what boards take in memory.", cache.board_bytes as f64),
             gauge("ragboard_cache_texts", "Long texts in memory.", cache.texts as f64),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::follow::Socket;
+use crate::support::socket::Socket;
 use crate::support::{
     app::{Account, TestApp},
     fixture::{BoardBuilder, api_key},

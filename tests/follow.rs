@@ -2,82 +2,15 @@
 
 use std::net::SocketAddr;
 
-use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
 
 use crate::support::{
     app::{Account, TestApp},
     fixture::{Board, BoardBuilder, collaborator, share},
+    socket::{FOLLOW, Socket, start},
 };
 
-const FOLLOW: &str = "subscription ($id: ID!, $after: String) { boardEvents(boardId: $id, after: $after) { __typename \
-    ... on ResyncRequired { version } ... on BoardChanged { version cursor clientMutationId actor { id } \
-    changes { __typename ... on NodeSaved { nodeId node { ... on FolderNode { name } } } } } } }";
-
-/// A client that speaks `graphql-transport-ws`.
-pub(crate) struct Socket(tokio_tungstenite::WebSocketStream<tokio::net::TcpStream>);
-
-impl Socket {
-    async fn open(address: SocketAddr, payload: Value) -> Socket {
-        let mut request = format!("ws://{address}/graphql/ws").into_client_request().unwrap();
-        request.headers_mut().insert("sec-websocket-protocol", "graphql-transport-ws".parse().unwrap());
-        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-        let (socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
-        let mut socket = Socket(socket);
-        socket.send(json!({ "type": "connection_init", "payload": payload })).await;
-        socket
-    }
-
-    pub(crate) async fn of(address: SocketAddr, who: &Account) -> Socket {
-        let mut socket = Socket::open(address, json!({ "Authorization": format!("Bearer {}", who.token) })).await;
-        assert_eq!(socket.next().await["type"], "connection_ack");
-        socket
-    }
-
-    pub(crate) async fn send(&mut self, message: Value) {
-        self.0.send(Message::text(message.to_string())).await.unwrap();
-    }
-
-    pub(crate) async fn follow(&mut self, id: &str, board: &Board, after: Value) {
-        let payload = json!({ "query": FOLLOW, "variables": { "id": board.id.to_string(), "after": after } });
-        self.send(json!({ "id": id, "type": "subscribe", "payload": payload })).await;
-    }
-
-    /// The next message; a close counts as one.
-    pub(crate) async fn next(&mut self) -> Value {
-        loop {
-            let message = tokio::time::timeout(std::time::Duration::from_secs(20), self.0.next()).await;
-            match message.expect("a message within 20 s") {
-                Some(Ok(Message::Text(text))) => {
-                    let message: Value = serde_json::from_str(&text).unwrap();
-                    if message["type"] != "ping" {
-                        return message;
-                    }
-                    self.send(json!({ "type": "pong" })).await;
-                }
-                Some(Ok(Message::Close(frame))) => {
-                    return json!({ "close": frame.map(|frame| u16::from(frame.code)) });
-                }
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return json!({ "close": null }),
-            }
-        }
-    }
-
-    async fn event(&mut self) -> Value {
-        let mut message = self.next().await;
-        assert_eq!(message["payload"].get("errors"), None, "{message}");
-        message["payload"]["data"]["boardEvents"].take()
-    }
-}
-
-/// The place in the log of a board that has not changed yet. A subscription from there hears what comes, whenever it begins.
-fn start(board: &Board) -> Value {
-    json!(ragboard::domain::event_place(board.id, 1).encode(ragboard::domain::EVENT_ORDER))
-}
-
-async fn create(app: &TestApp, who: &Account, board: &Board, name: &str) {
+pub(crate) async fn create(app: &TestApp, who: &Account, board: &Board, name: &str) {
     let document =
         "mutation ($input: CreateFolderNodeInput!) { createFolderNode(input: $input) { userErrors { message } } }";
     let input = json!({ "boardId": board.id.to_string(), "name": name, "clientMutationId": name });
@@ -85,7 +18,7 @@ async fn create(app: &TestApp, who: &Account, board: &Board, name: &str) {
     assert_eq!(data["createFolderNode"]["userErrors"], json!([]));
 }
 
-async fn setup() -> (TestApp, Account, Board, SocketAddr) {
+pub(crate) async fn setup() -> (TestApp, Account, Board, SocketAddr) {
     let app = TestApp::new().await;
     let owner = app.account("owner@example.org").await;
     let board = BoardBuilder::new(owner.id, "Board").nodes(3).make(&app).await;
@@ -161,17 +94,17 @@ async fn who_may_not_hear_more_is_told_so() {
     assert_eq!(socket.event().await["clientMutationId"], "heard");
     assert_eq!(holder.event().await["clientMutationId"], "heard");
     app.sql.batch_execute("DELETE FROM board_collaborators; UPDATE board_shares SET revoked_at = now()").await.unwrap();
-    for socket in [&mut socket, &mut holder] {
-        let last = socket.next().await;
-        assert_eq!(last["payload"]["errors"][0]["extensions"]["code"], "UNAUTHENTICATED", "{last}");
-        assert_eq!(socket.next().await, json!({ "id": "1", "type": "complete" }));
-    }
+    let last = socket.next().await;
+    assert_eq!(last["payload"]["errors"][0]["extensions"]["code"], "INVALID_ARGUMENT", "{last}");
+    assert_eq!(socket.next().await, json!({ "id": "1", "type": "complete" }));
+    // A share link is all that its holder has.
+    assert_eq!(holder.ended().await, 4401);
     // Nor does anybody begin who may not.
     socket.follow("3", &board, Value::Null).await;
     let refused = socket.next().await;
     assert_eq!(refused["payload"]["errors"][0]["extensions"]["code"], "INVALID_ARGUMENT", "{refused}");
     let mut wrong = Socket::open(address, json!({ "authorization": "Bearer nonsense" })).await;
-    assert!(wrong.next().await["close"].is_u64());
+    assert_eq!(wrong.ended().await, 4403);
 }
 
 #[tokio::test(flavor = "multi_thread")]

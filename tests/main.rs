@@ -24,6 +24,7 @@ mod command_line;
 mod credentials;
 mod database_rules;
 mod database_tls;
+mod endings;
 mod folder_locks;
 mod follow;
 mod graphiql;

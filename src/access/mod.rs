@@ -12,4 +12,4 @@ pub use jwks::{KeySet, KeySetTimes};
 pub use permission::Granted;
 pub use secret_hash::{SecretHasher, token_digest};
 pub use token::{Claims, Tokens};
-pub use viewer::{HeldShare, Viewer};
+pub use viewer::{Bearer, HeldShare, Viewer};

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use super::jwks::KeySet;
 use crate::domain::{Error, Result};
@@ -86,14 +87,22 @@ impl Tokens {
         read(&claims)
     }
 
-    /// A token for `subject` that ends after `lifetime`, signed with the secret.
+    /// A token for `subject` that ends after `lifetime`, signed with the secret; it belongs to no session.
     ///
     /// # Errors
     /// `Internal` without a secret.
     pub fn issue(&self, subject: &str, lifetime: Duration) -> Result<SecretString> {
+        self.issue_in(None, subject, lifetime)
+    }
+
+    /// As [`Tokens::issue`], for a session: the token ends with it.
+    ///
+    /// # Errors
+    /// `Internal` without a secret.
+    pub fn issue_in(&self, session: Option<Uuid>, subject: &str, lifetime: Duration) -> Result<SecretString> {
         let secret = self.secret.as_ref().ok_or_else(|| Error::internal("no secret to sign tokens with"))?;
         let now = jsonwebtoken::get_current_timestamp();
-        let claims = json!({
+        let mut claims = json!({
             "iss": self.issuer,
             "aud": self.audience,
             "sub": subject,
@@ -101,6 +110,9 @@ impl Tokens {
             "iat": now,
             "exp": now.saturating_add(lifetime.as_secs()),
         });
+        if let (Some(session), Some(claims)) = (session, claims.as_object_mut()) {
+            claims.insert("sid".to_owned(), session.to_string().into());
+        }
         let key = EncodingKey::from_secret(secret.expose_secret().as_bytes());
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).map(Into::into).map_err(Error::internal)
     }

@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use super::{Authority, token_digest};
 use crate::domain::{ApiKey, FolderLock, Redemption, Share, Stamp, TokenDigest, Unlock, User, UserId};
@@ -43,11 +44,21 @@ impl HeldShare {
     }
 }
 
+/// The access token that an account came with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bearer {
+    /// The session that it belongs to: signing out ends it before its time.
+    pub session: Option<Uuid>,
+    /// When it ends, and with it everything that was opened with it.
+    pub expires_at: DateTime<Utc>,
+}
+
 /// Who is asking. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Viewer {
     user: Option<Arc<User>>,
     key: Option<Arc<ApiKey>>,
+    bearer: Option<Bearer>,
     share: Option<HeldShare>,
     unlocks: Arc<[Unlock]>,
     system: Option<&'static str>,
@@ -107,6 +118,18 @@ impl Viewer {
         let mut unlocks = self.unlocks.iter();
         lock.set_by.is_some_and(|user| self.is(user))
             || unlocks.any(|unlock| unlock.folder_id == lock.folder_id && unlock.expires_at > now)
+    }
+
+    /// The same viewer, known by an access token.
+    #[must_use]
+    pub fn by(&self, bearer: Bearer) -> Self {
+        Viewer { bearer: Some(bearer), ..self.clone() }
+    }
+
+    /// The access token, if that is how the viewer is known.
+    #[must_use]
+    pub fn bearer(&self) -> Option<Bearer> {
+        self.bearer
     }
 
     /// The account, if there is one.

@@ -20,7 +20,7 @@ use super::{Cached, Inner, Source};
 use crate::domain::{ApiKeyId, BoardId, Result, ShareId, UserId, ports::Heard};
 
 /// Time between two looks.
-const EVERY: Duration = Duration::from_millis(500);
+pub(super) const EVERY: Duration = Duration::from_millis(500);
 /// Age of the last look up to which memory is served.
 const CURRENT_FOR: Duration = Duration::from_millis(1000);
 
@@ -37,8 +37,13 @@ impl Default for Coherence {
 }
 
 impl Coherence {
-    fn now_ms(&self) -> u64 {
+    pub(super) fn now_ms(&self) -> u64 {
         self.began.elapsed().as_millis() as u64 + 1
+    }
+
+    /// A complete look that began at that time has ended.
+    pub(super) fn looked(&self, began_ms: u64) {
+        self.looked_ms.store(began_ms, Ordering::Release);
     }
 
     pub(super) fn is_current(&self) -> bool {
@@ -132,7 +137,7 @@ async fn look<S: Source>(inner: &Inner<S>, only: Option<&HashSet<BoardId>>) -> R
         }
     }
     if only.is_none() {
-        inner.coherence.looked_ms.store(began_ms, Ordering::Release);
+        inner.coherence.looked(began_ms);
     }
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! Memory in front of PostgreSQL: a decorator over the same ports.
 //!
 //! Four things are kept: whole boards ([`BoardState`], bounded by bytes), the rows that permission needs (boards with
-//! their people, accounts, API keys, share links), long texts, and finished answers (`answers.rs`). Nothing is served unless this process knows that it is current:
+//! their people, accounts, API keys, share links), long texts, and finished answers (`answers.rs`); `session.rs` remembers which
+//! sessions stand. Nothing is served unless this process knows that it is current:
 //! see `coherence.rs`. A board that is not in memory is answered by the page queries of what lies below, while one task
 //! fetches it in the background; nobody waits for a snapshot. Errors are never kept. Each answer is a fact about rows and
 //! not about a viewer: permission is applied to it afterwards, so that nothing kept here can reach the wrong person.
@@ -9,6 +10,7 @@
 mod answers;
 mod board_state;
 mod coherence;
+mod session;
 
 use std::{
     collections::HashSet,
@@ -25,6 +27,7 @@ use bytes::Bytes;
 use moka::sync::Cache;
 use tokio::sync::{Notify, Semaphore};
 
+pub use self::session::KeptSessions;
 use self::{
     answers::Answers,
     board_state::BoardState,

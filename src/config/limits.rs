@@ -1,13 +1,14 @@
 //! What one request may ask for.
 //!
-//! | key in `[limits]`         | variable                      | default         |
-//! |---------------------------|-------------------------------|-----------------|
-//! | `max_body_bytes`          | `RAGBOARD_MAX_BODY_BYTES`     | 1048576, 1 MiB  |
-//! | `request_timeout_seconds` | `RAGBOARD_REQUEST_TIMEOUT`    | 30              |
-//! | `max_depth`               | `RAGBOARD_MAX_DEPTH`          | 16              |
-//! | `max_query_cost`          | `RAGBOARD_MAX_QUERY_COST`     | 50000           |
-//! | `max_aliases`             | `RAGBOARD_MAX_ALIASES`        | 100             |
-//! | `max_document_nodes`      | `RAGBOARD_MAX_DOCUMENT_NODES` | 5000            |
+//! | key in `[limits]`           | variable                             | default        |
+//! |-----------------------------|--------------------------------------|----------------|
+//! | `max_body_bytes`            | `RAGBOARD_MAX_BODY_BYTES`            | 1048576, 1 MiB |
+//! | `request_timeout_seconds`   | `RAGBOARD_REQUEST_TIMEOUT`           | 30             |
+//! | `max_depth`                 | `RAGBOARD_MAX_DEPTH`                 | 16             |
+//! | `max_query_cost`            | `RAGBOARD_MAX_QUERY_COST`            | 50000          |
+//! | `max_aliases`               | `RAGBOARD_MAX_ALIASES`               | 100            |
+//! | `max_document_nodes`        | `RAGBOARD_MAX_DOCUMENT_NODES`        | 5000           |
+//! | `max_followers_per_address` | `RAGBOARD_MAX_FOLLOWERS_PER_ADDRESS` | 1000           |
 
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub struct LimitsConfig {
     pub max_aliases: u32,
     /// Fields, arguments, fragments and values in a document, counted as they are written.
     pub max_document_nodes: u32,
+    /// WebSockets and streams of events that one address may have open, 1 to 1000000.
+    pub max_followers_per_address: u32,
 }
 
 impl LimitsConfig {
@@ -61,6 +64,12 @@ impl LimitsConfig {
                 &["RAGBOARD_MAX_DOCUMENT_NODES"],
                 &Whole(1..=1_000_000),
                 5000,
+            ),
+            max_followers_per_address: reader.value(
+                "limits.max_followers_per_address",
+                &["RAGBOARD_MAX_FOLLOWERS_PER_ADDRESS"],
+                &Whole(1..=1_000_000),
+                1000,
             ),
         }
     }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{
     AnswerKey, ApiKey, ApiKeyId, Basis, Below, Board, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats,
@@ -183,8 +184,17 @@ pub trait Accounts: Send + Sync {
     async fn add_refresh_token(&self, token: NewRefreshToken) -> Result<()>;
     /// Uses a refresh token up, exactly once however many come with it. One that was used before closes its family.
     async fn use_refresh_token(&self, token: &TokenDigest) -> Result<Refreshed>;
-    /// Closes the family of a refresh token.
-    async fn end_session(&self, token: &TokenDigest) -> Result<()>;
+    /// Closes the family of a refresh token; which one, if it was open.
+    async fn end_session(&self, token: &TokenDigest) -> Result<Option<Uuid>>;
+}
+
+/// Whether sessions still stand: asked on every use of a token that belongs to one.
+#[async_trait]
+pub trait Sessions: Send + Sync {
+    /// Those of these sessions that have ended. A session that is not known has not.
+    async fn ended_sessions(&self, sessions: &[Uuid]) -> Result<Vec<Uuid>>;
+    /// Lets go of what is remembered of a session that this process has just ended.
+    fn forget_session(&self, session: Uuid);
 }
 
 /// API keys, for their holders. What changes something takes the key of its request, and does it once under that.

@@ -3,7 +3,7 @@
 //! Processes wake each other through `relay.rs`. The table is the truth. A follower first reads on from where it is, and then hears of new entries from the one task here, which
 //! reads the log of all boards that have followers in one statement, as soon as this process has committed something and
 //! several times a second otherwise. Whoever is too slow for the bounded channel reads the table again, so nobody loses an entry,
-//! slows others, or makes memory grow.
+//! slows others, or makes memory grow; whoever is far behind skips what it missed, which it sees as a gap.
 
 mod relay;
 
@@ -28,6 +28,8 @@ const EVERY: Duration = Duration::from_secs(1);
 const AFTER_FAILURE: Duration = Duration::from_millis(500);
 /// Entries that a follower may be behind before it has to read the table again.
 const CHANNEL: usize = 64;
+/// Entries that a follower may miss and still be told; with more it is cheaper for both to read the board again.
+const MOST_MISSED: usize = 1000;
 /// Entries of one board per reading.
 const PORTION: i64 = 100;
 
@@ -132,8 +134,15 @@ impl Feed for Hub {
             let new = || Watched { version: after, sender: broadcast::Sender::new(CHANNEL) };
             watched.entry(board).or_insert_with(new).sender.subscribe()
         };
-        let follower =
-            Follower { hub: self.clone(), board, version: after, receiver, read: VecDeque::new(), is_live: false };
+        let follower = Follower {
+            hub: self.clone(),
+            board,
+            version: after,
+            receiver,
+            read: VecDeque::new(),
+            is_live: false,
+            skips: false,
+        };
         stream::unfold(follower, |mut follower| async move { Some((follower.next().await?, follower)) }).boxed()
     }
 }
@@ -149,6 +158,8 @@ struct Follower {
     read: VecDeque<BoardEvent>,
     /// Whether it has read all that the table had, and hears the rest.
     is_live: bool,
+    /// Whether it goes on with whatever comes next.
+    skips: bool,
 }
 
 impl Follower {
@@ -157,6 +168,9 @@ impl Follower {
             if let Some(event) = self.read.pop_front() {
                 self.version = event.version;
                 return Some(Arc::new(event));
+            }
+            if !self.is_live && self.receiver.len() > MOST_MISSED {
+                (self.is_live, self.skips) = (true, true);
             }
             if !self.is_live {
                 match self.hub.0.source.events(&[(self.board, self.version)], PORTION).await {
@@ -173,9 +187,13 @@ impl Follower {
             }
             match self.receiver.recv().await {
                 Ok(event) if event.version <= self.version => {}
-                Ok(event) if event.version == self.version + 1 => {
+                Ok(event) if self.skips || event.version == self.version + 1 => {
+                    self.skips = false;
                     self.version = event.version;
                     return Some(event);
+                }
+                Err(broadcast::error::RecvError::Lagged(missed)) if self.skips || missed > MOST_MISSED as u64 => {
+                    self.skips = true;
                 }
                 // Something is missing in between, or was too fast: the table has it.
                 Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => self.is_live = false,

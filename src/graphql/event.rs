@@ -53,6 +53,26 @@ async fn names_nothing_hidden(scope: &Scope, event: &domain::BoardEvent) -> doma
     Ok(seen.into_iter().all(|is_seen| is_seen))
 }
 
+/// Where somebody begins to follow, and what is told before anything happens.
+pub(super) struct Start {
+    pub(super) version: i64,
+    pub(super) first: Option<BoardEvent>,
+}
+
+impl BoardEvent {
+    /// Where somebody begins who was told everything up to the version `after`, or nothing yet.
+    pub(super) async fn start(scope: &Scope, after: Option<i64>) -> domain::Result<Start> {
+        let version = scope.board.record().board.version;
+        let Some(after) = after.filter(|after| *after != version) else { return Ok(Start { version, first: None }) };
+        // What the log still has says by itself where there is a gap. If it has neither the place of the reader nor anything
+        // behind it, nothing would ever say so. (The version alone does not tell: memory may be a moment behind the reader.)
+        if scope.loaders().events(scope.board.id(), after.saturating_sub(1), 1).await?.is_empty() {
+            return Ok(Start { version, first: Some(BoardEvent::Resync(ResyncRequired { version })) });
+        }
+        Ok(Start { version: after, first: None })
+    }
+}
+
 /// Whether an entry says all that happened since the version `after`.
 fn can_be_told(after: Option<i64>, event: &domain::BoardEvent) -> bool {
     !event.changes.contains(&Logged::Unknown) && after.is_none_or(|after| after + 1 == event.version)

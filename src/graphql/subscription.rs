@@ -1,64 +1,96 @@
 //! Following what changes. A subscription is checked again while it runs: who loses the right to see a board hears nothing more.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc};
 
 use async_graphql::{Context, ID, Result, Subscription as SubscriptionRoot};
 use futures_util::{Stream, StreamExt, stream, stream::BoxStream};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::sleep;
 
 use super::{
-    event::BoardEvent,
+    event::{BoardEvent, Start},
     scalar::parse_id,
     scope::{Scope, Session},
 };
-use crate::domain::{self, BoardId, Cursor, EVENT_ORDER, Error, version_at};
-
-/// How often a quiet subscription is checked; each event is checked as well.
-const CHECK_EVERY: Duration = Duration::from_millis(500);
+use crate::{
+    domain::{self, BoardId, Code, Cursor, EVENT_ORDER, Error, version_at},
+    service::{board::no_such_board, user::CHECK_EVERY},
+};
 
 /// Everything that can be followed.
 pub struct Subscription;
 
-/// One subscription to the changes of a board.
-struct Following {
+/// Whether an error says that somebody may not follow any more. Others are trouble of the server, which passes.
+fn is_final(error: &Error) -> bool {
+    matches!(error.code(), Code::Unauthenticated | Code::InvalidArgument)
+}
+
+/// Waits until the subscriber may not see the board any more.
+async fn lost(session: Arc<Session>, board: BoardId) -> Error {
+    loop {
+        sleep(CHECK_EVERY).await;
+        if let Err(error) = session.services.still_sees(&session.viewer, board).await
+            && is_final(&error)
+        {
+            return error;
+        }
+    }
+}
+
+/// The board as the subscriber may see it now; waits while that cannot be found out.
+async fn scope(session: &Session, board: BoardId) -> domain::Result<Scope> {
+    loop {
+        let scope = async { session.again().await?.board(board).await?.ok_or_else(no_such_board) };
+        match scope.await {
+            Err(error) if !is_final(&error) => sleep(CHECK_EVERY).await,
+            settled => return settled,
+        }
+    }
+}
+
+/// What comes, for as long as the subscriber may see the board; then why not any more.
+fn while_seen<T: Send + 'static>(
     session: Arc<Session>,
     board: BoardId,
-    /// The last version that the subscriber was told.
+    items: impl Stream<Item = domain::Result<T>> + Send + 'static,
+) -> impl Stream<Item = Result<T>> {
+    // The check goes on while items come; it is not begun anew with each.
+    let state = (items.boxed(), Box::pin(lost(session, board)));
+    stream::unfold(Some(state), |state| async {
+        let (mut items, mut lost) = state?;
+        let item = tokio::select! {
+            biased;
+            error = &mut lost => Err(error),
+            item = items.next() => item?,
+        };
+        let rest = item.is_ok().then_some((items, lost));
+        Some((item.map_err(Into::into), rest))
+    })
+}
+
+/// One who is told the changes of a board.
+struct Told {
+    session: Arc<Session>,
+    board: BoardId,
+    /// The last version of which it was told.
     version: i64,
+    /// What it is told before anything happens.
+    first: VecDeque<BoardEvent>,
     events: BoxStream<'static, Arc<domain::BoardEvent>>,
-    checks: Interval,
-    has_ended: bool,
 }
 
-/// The board as the subscriber may see it now.
-async fn scope(session: Arc<Session>, board: BoardId) -> domain::Result<Scope> {
-    let gone = || Error::unauthenticated("The board is not there any more, or not for this subscriber");
-    session.again().await?.board(board).await?.ok_or_else(gone)
-}
-
-impl Following {
-    async fn next(&mut self) -> Option<Result<BoardEvent>> {
-        if self.has_ended {
-            return None;
+impl Told {
+    async fn next(&mut self) -> Option<domain::Result<BoardEvent>> {
+        if let Some(first) = self.first.pop_front() {
+            return Some(Ok(first));
         }
-        loop {
-            let event = tokio::select! {
-                biased;
-                event = self.events.next() => Some(event?),
-                _ = self.checks.tick() => None,
-            };
-            let scope = match scope(Arc::clone(&self.session), self.board).await {
-                Ok(scope) => scope,
-                Err(error) => {
-                    self.has_ended = true;
-                    return Some(Err(error.into()));
-                }
-            };
-            if let Some(event) = event {
-                let after = std::mem::replace(&mut self.version, event.version);
-                return Some(BoardEvent::after(&scope, after, event).await.map_err(Into::into));
-            }
-        }
+        let event = self.events.next().await?;
+        // With every event anew: nobody is told one that came after the right was lost.
+        let scope = scope(&self.session, self.board).await;
+        let after = std::mem::replace(&mut self.version, event.version);
+        Some(match scope {
+            Ok(scope) => BoardEvent::after(&scope, after, event).await,
+            Err(error) => Err(error),
+        })
     }
 }
 
@@ -66,8 +98,8 @@ impl Following {
 #[SubscriptionRoot]
 impl Subscription {
     /// What changes on a board, one event for every version, in their order: first what comes after `after`, then what happens.
-    /// There is neither a gap nor a repetition; where the log cannot tell what changed, it says `ResyncRequired`. It ends with
-    /// an error when the viewer may not see the board any more.
+    /// There is neither a gap nor a repetition; where the log cannot tell what changed, or the reader is more than 1,000 events
+    /// behind, it says `ResyncRequired`. It ends with an error when the viewer may not see the board any more.
     async fn board_events(
         &self,
         ctx: &Context<'_>,
@@ -78,16 +110,16 @@ impl Subscription {
     ) -> Result<impl Stream<Item = Result<BoardEvent>> + use<>> {
         let session = Session::of(ctx)?;
         let board: BoardId = parse_id(&board_id)?;
-        let scope = session.board(board).await?.ok_or_else(|| Error::invalid("There is no such board"))?;
+        let scope = session.board(board).await?.ok_or_else(no_such_board)?;
         let invalid = || Error::invalid("after is no place in the log of this board");
-        let version = match after {
-            Some(after) => version_at(board, &Cursor::decode(&after, EVENT_ORDER)?).ok_or_else(invalid)?,
-            None => scope.board.record().board.version,
+        let after = match after {
+            Some(after) => Some(version_at(board, &Cursor::decode(&after, EVENT_ORDER)?).ok_or_else(invalid)?),
+            None => None,
         };
-        let mut checks = interval(CHECK_EVERY);
-        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let Start { version, first } = BoardEvent::start(&scope, after).await?;
         let events = session.services.follow(board, version);
-        let following = Following { session, board, version, events, checks, has_ended: false };
-        Ok(stream::unfold(following, |mut following| async move { Some((following.next().await?, following)) }))
+        let told = Told { session: Arc::clone(&session), board, version, first: first.into_iter().collect(), events };
+        let events = stream::unfold(told, |mut told| async move { Some((told.next().await?, told)) });
+        Ok(while_seen(session, board, events))
     }
 }

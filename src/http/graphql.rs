@@ -15,7 +15,7 @@ use axum::{
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::{Gateway, follow, identity};
+use super::{Gateway, follow, identity, origin};
 use crate::{
     domain::{Code, Error, Result},
     graphql::{Answer, Session, refusal},
@@ -121,7 +121,16 @@ async fn answer(
     let response = match ready.await {
         Err(error) => return refused(headers, &error),
         Ok((BatchRequest::Single(request), viewer)) if accepts(headers, EVENT_STREAM) => {
-            return follow::events(gateway, follow::session(gateway, viewer, address, only_reads), request);
+            if origin::is_foreign(&gateway.http, headers) {
+                return (StatusCode::FORBIDDEN, "This origin may not follow here").into_response();
+            }
+            return match gateway.followers.join(address) {
+                Ok(place) => {
+                    let session = follow::session(gateway, viewer, address, only_reads);
+                    follow::events(gateway, session, request, place)
+                }
+                Err(error) => refused(headers, &error),
+            };
         }
         Ok((request, viewer)) => {
             let past_cache = headers
@@ -172,9 +181,9 @@ fn as_list(answers: &[Bytes]) -> Bytes {
     list.into()
 }
 
-/// The answer to a request that was not run.
-fn refused(headers: &HeaderMap, error: &Error) -> HttpResponse {
-    let status = match error.code() {
+/// The status of a request that was not run.
+pub(super) fn status(code: Code) -> StatusCode {
+    match code {
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
         Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         Code::CostExceeded => StatusCode::PAYLOAD_TOO_LARGE,
@@ -182,7 +191,12 @@ fn refused(headers: &HeaderMap, error: &Error) -> HttpResponse {
         Code::Overloaded | Code::ReadOnly => StatusCode::SERVICE_UNAVAILABLE,
         Code::InvalidArgument | Code::InvalidDocument => StatusCode::BAD_REQUEST,
         Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-    };
+    }
+}
+
+/// The answer to a request that was not run.
+fn refused(headers: &HeaderMap, error: &Error) -> HttpResponse {
+    let status = status(error.code());
     let mut response = write(headers, status, refusal(error));
     if status == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -102,12 +102,14 @@ async fn serve_on(
     };
     drop(stop);
     upkeep.abort();
-    let drained = async {
+    let finished = async {
         for server in servers {
             // A server that ended by itself was reported above.
             let _ = server.await;
         }
     };
+    // Sockets are no requests any more, and streams of events would never end by themselves.
+    let drained = async { tokio::join!(finished, app.dismiss_followers()) };
     if tokio::time::timeout(DRAIN, drained).await.is_err() {
         tracing::warn!("Requests still ran after {} s and were cut off", DRAIN.as_secs());
     }

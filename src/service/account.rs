@@ -229,7 +229,10 @@ impl Services {
     /// Those of the database; a refusal when it comes with an API key.
     pub async fn sign_out(&self, viewer: &Viewer, token: &SecretString, options: WriteOptions) -> Outcome<()> {
         origin(viewer, options)?;
-        Ok(self.accounts.end_session(&token_digest(token.expose_secret())).await?)
+        if let Some(session) = self.accounts.end_session(&token_digest(token.expose_secret())).await? {
+            self.sessions.forget_session(session);
+        }
+        Ok(())
     }
 
     /// Changes the viewer's own account.
@@ -253,7 +256,7 @@ impl Services {
     }
 
     async fn begin_session(&self, user: Arc<User>, family: Uuid) -> Result<SignedIn> {
-        let access_token = self.issue_token(user.id, ACCESS_LIFETIME)?;
+        let access_token = self.tokens.issue_in(Some(family), &user.id.to_string(), ACCESS_LIFETIME)?;
         let refresh_token = random_token("refresh")?;
         let token = NewRefreshToken {
             user: user.id,

@@ -1,9 +1,10 @@
 //! Which boards a viewer may list. A list is narrowed before it is read, so that counts, cursors and filters see only
 //! what the viewer may see.
 
+use super::Services;
 use crate::{
-    access::Viewer,
-    domain::{BoardsOf, UserId},
+    access::{Granted, Viewer},
+    domain::{BoardId, BoardsOf, Error, Permission, Result, UserId},
 };
 
 /// How the viewer stands to the boards of a list.
@@ -35,4 +36,24 @@ pub fn listed(viewer: &Viewer, relation: Relation) -> Option<BoardsOf> {
 #[must_use]
 pub fn of_user(viewer: &Viewer, user: UserId) -> BoardsOf {
     if viewer.is(user) { BoardsOf::OwnedBy(user) } else { BoardsOf::PublicOf(user) }
+}
+
+/// What somebody is told for whom a board is not there, or not any more.
+#[must_use]
+pub fn no_such_board() -> Error {
+    Error::invalid("There is no such board")
+}
+
+impl Services {
+    /// Checks that a viewer may see a board at this moment, for those who follow it.
+    ///
+    /// # Errors
+    /// `Unauthenticated` when a credential has ended, `InvalidArgument` when the board is not there any more, or not for the
+    /// viewer; those of the database.
+    pub async fn still_sees(&self, viewer: &Viewer, board: BoardId) -> Result<()> {
+        let viewer = self.viewer_again(viewer).await?;
+        let record = self.reads.boards(&[board]).await?.into_iter().next().flatten();
+        let granted = record.and_then(|record| Granted::check(&viewer, &record, Permission::View));
+        granted.map(drop).ok_or_else(no_such_board)
+    }
 }

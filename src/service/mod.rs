@@ -23,7 +23,7 @@ use crate::{
     config::Environment,
     domain::{
         BoardEvent, BoardId,
-        ports::{Accounts, ApiKeys, Feed, FolderLocks, ReadOnlyMode, Reads, Sharing, Writes},
+        ports::{Accounts, ApiKeys, Feed, FolderLocks, ReadOnlyMode, Reads, Sessions, Sharing, Writes},
     },
 };
 
@@ -48,6 +48,7 @@ pub struct Services {
     writes: Arc<dyn Writes>,
     feed: Arc<dyn Feed>,
     accounts: Arc<dyn Accounts>,
+    sessions: Arc<dyn Sessions>,
     sharing: Arc<dyn Sharing>,
     folder_locks: Arc<dyn FolderLocks>,
     folder_gate: FolderGate,
@@ -69,6 +70,7 @@ impl Services {
         writes: Arc<dyn Writes>,
         feed: Arc<dyn Feed>,
         accounts: Arc<dyn Accounts>,
+        sessions: Arc<dyn Sessions>,
         sharing: Arc<dyn Sharing>,
         folder_locks: Arc<dyn FolderLocks>,
         read_only_mode: Arc<dyn ReadOnlyMode>,
@@ -82,6 +84,7 @@ impl Services {
             writes,
             feed,
             accounts,
+            sessions,
             sharing,
             folder_locks,
             folder_gate: FolderGate::default(),

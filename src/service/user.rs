@@ -9,9 +9,12 @@ use uuid::Uuid;
 
 use super::{Services, api_key::is_key};
 use crate::{
-    access::Viewer,
-    domain::{Error, Result, UserId},
+    access::{Bearer, Viewer},
+    domain::{Code, Error, Result, UserId},
 };
+
+/// How often it is asked whether those who follow still may.
+pub const CHECK_EVERY: Duration = Duration::from_millis(500);
 
 impl Services {
     /// The viewer behind a bearer token: an access token or an API key.
@@ -26,16 +29,34 @@ impl Services {
         let gone = || Error::unauthenticated("The account of this token cannot be used");
         let id = claims.subject.parse::<UserId>().or_else(|_| Uuid::parse_str(&claims.subject).map(UserId));
         let id = id.map_err(|_| Error::unauthenticated("The token does not name an account"))?;
+        // A session that is not named by one of our ids is that of another issuer, and of no account here.
+        let session = claims.session.as_deref().and_then(|session| Uuid::parse_str(session).ok());
+        let bearer = Bearer { session, expires_at: claims.expires_at };
+        self.session_stands(bearer).await?;
         let user = self.reads.users(&[id]).await?.into_iter().next().flatten().ok_or_else(gone)?;
-        Viewer::account(user).ok_or_else(gone)
+        Ok(Viewer::account(user).ok_or_else(gone)?.by(bearer))
     }
 
-    /// The same viewer at this moment: the account and its API key as they are now, and the share link only if it still
-    /// lives.
+    async fn session_stands(&self, bearer: Bearer) -> Result<()> {
+        let Some(session) = bearer.session else { return Ok(()) };
+        if self.sessions.ended_sessions(&[session]).await?.is_empty() {
+            return Ok(());
+        }
+        Err(Error::unauthenticated("This session has ended; sign in again"))
+    }
+
+    /// The same viewer at this moment: whatever was presented must still be good, the account and its API key are as they
+    /// are now.
     ///
     /// # Errors
-    /// `Unauthenticated` when the account or its key cannot be used any more.
+    /// `Unauthenticated` when the token, its session, the account, its key or the share link has ended.
     pub async fn viewer_again(&self, viewer: &Viewer) -> Result<Viewer> {
+        if let Some(bearer) = viewer.bearer() {
+            if bearer.expires_at <= Utc::now() {
+                return Err(Error::unauthenticated("The token has expired"));
+            }
+            self.session_stands(bearer).await?;
+        }
         let again = match (viewer.key(), viewer.user()) {
             (Some(key), _) => self.viewer_of_digest(&key.digest).await?,
             (None, Some(user)) => {
@@ -45,16 +66,30 @@ impl Services {
             }
             (None, None) => Viewer::anonymous(),
         };
-        let share = match viewer.share() {
+        let again = viewer.bearer().map_or_else(|| again.clone(), |bearer| again.by(bearer));
+        let again = match viewer.share() {
             Some(held) => {
                 let share = self.reads.share_by_token(held.token()).await?.filter(|share| share.is_alive(Utc::now()));
-                share.map(|share| held.again(share))
+                let ended = || Error::unauthenticated("This share link was revoked or has expired");
+                again.holding(held.again(share.ok_or_else(ended)?))
             }
-            None => None,
+            None => again,
         };
-        let again = share.map_or_else(|| again.clone(), |share| again.holding(share));
         let tokens: Vec<_> = viewer.unlocks().iter().map(|unlock| unlock.token).collect();
         self.unlocking(again, &tokens).await
+    }
+
+    /// Waits until something that the viewer presented is not good any more, and tells what. While that cannot be found out
+    /// (the database is away), nothing has ended.
+    pub async fn until_ended(&self, viewer: &Viewer) -> Error {
+        loop {
+            let left = viewer.bearer().and_then(|bearer| (bearer.expires_at - Utc::now()).to_std().ok());
+            tokio::time::sleep(left.map_or(CHECK_EVERY, |left| left.min(CHECK_EVERY))).await;
+            match self.viewer_again(viewer).await {
+                Err(error) if error.code() == Code::Unauthenticated => return error,
+                _ => {}
+            }
+        }
     }
 
     /// A token for an account, for development and for the demo.

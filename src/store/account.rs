@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use diesel::sql_types::{BigInt, Binary, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Binary, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::domain::{
     Credentials, IdempotencyKey, NewAccount, NewRefreshToken, Outcome, Refreshed, Result, TokenDigest, User, UserId,
-    ports::{Accounts, Users},
+    ports::{Accounts, Sessions, Users},
 };
 
 impl Store {
@@ -158,7 +158,7 @@ impl Accounts for Store {
         Ok(if closed.is_empty() { Refreshed::Unknown } else { Refreshed::Reused })
     }
 
-    async fn end_session(&self, token: &TokenDigest) -> Result<()> {
+    async fn end_session(&self, token: &TokenDigest) -> Result<Option<Uuid>> {
         let mut connection = self.connection().await?;
         let statement = Statement::<SqlUuid>::new("accounts.end_session")
             .sql(
@@ -166,8 +166,25 @@ impl Accounts for Store {
                  SELECT r.family_id FROM refresh_tokens r WHERE r.token_digest = ",
             )
             .bind::<Binary, _>(token.to_vec())
-            .sql(") RETURNING t.id");
-        let _: Vec<Uuid> = self.run(&mut connection, statement).await.map_err(|(error, _)| error)?;
-        Ok(())
+            .sql(") RETURNING t.family_id");
+        let families: Vec<Uuid> = self.run(&mut connection, statement).await.map_err(|(error, _)| error)?;
+        Ok(families.into_iter().next())
     }
+}
+
+#[async_trait]
+impl Sessions for Store {
+    async fn ended_sessions(&self, sessions: &[Uuid]) -> Result<Vec<Uuid>> {
+        // Ending a session revokes all its tokens. One that is not known is that of another issuer.
+        self.fetch(|| {
+            Statement::<SqlUuid>::new("sessions.ended")
+                .sql("SELECT DISTINCT t.family_id FROM refresh_tokens t WHERE t.revoked_at IS NOT NULL AND t.family_id = ANY(")
+                .bind::<Array<SqlUuid>, _>(sessions.to_vec())
+                .sql(")")
+        })
+        .await
+    }
+
+    /// Nothing is remembered here.
+    fn forget_session(&self, _: Uuid) {}
 }

@@ -8,4 +8,5 @@ pub(crate) mod cluster;
 pub(crate) mod fixture;
 pub(crate) mod program;
 pub(crate) mod proxy;
+pub(crate) mod socket;
 pub(crate) mod sql;

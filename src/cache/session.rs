@@ -1,0 +1,91 @@
+//! Sessions in memory: which of those that are in use are known to stand, so that a token costs no statement each time.
+//!
+//! As for rows, twice a second one statement asks about all that are kept, and memory answers only while that was done within
+//! the last second. So a session that was ended, by whatever process, is refused within a second.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use moka::sync::Cache;
+use uuid::Uuid;
+
+use super::coherence::{Coherence, EVERY};
+use crate::{
+    config::CacheMode,
+    domain::{Result, ports::Sessions},
+};
+
+/// Sessions that are remembered; about others the source is asked each time.
+const MOST: u64 = 50_000;
+/// One that nobody asked about for so long is let go.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Memory in front of the sessions of `source`. Cheap to clone.
+#[derive(Clone)]
+pub struct KeptSessions(Arc<Inner>);
+
+struct Inner {
+    source: Arc<dyn Sessions>,
+    mode: CacheMode,
+    standing: Cache<Uuid, ()>,
+    coherence: Coherence,
+}
+
+impl KeptSessions {
+    /// Begins to follow the source. The task ends with the last clone.
+    #[must_use]
+    pub fn new(source: Arc<dyn Sessions>, mode: CacheMode) -> Self {
+        let standing = Cache::builder().max_capacity(MOST).time_to_idle(IDLE).build();
+        let kept = KeptSessions(Arc::new(Inner { source, mode, standing, coherence: Coherence::default() }));
+        if mode == CacheMode::Cached {
+            tokio::spawn(follow(Arc::downgrade(&kept.0)));
+        }
+        kept
+    }
+}
+
+async fn follow(kept: Weak<Inner>) {
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(kept) = kept.upgrade() else { return };
+        let began = kept.coherence.now_ms();
+        let sessions: Vec<Uuid> = kept.standing.iter().map(|(session, ())| *session).collect();
+        if sessions.is_empty() {
+            kept.coherence.looked(began);
+            continue;
+        }
+        match kept.source.ended_sessions(&sessions).await {
+            Ok(ended) => {
+                ended.iter().for_each(|session| kept.standing.invalidate(session));
+                kept.coherence.looked(began);
+            }
+            // The look grows old, and the source is asked each time.
+            Err(error) => tracing::debug!(cause = ?error.cause(), "Sessions cannot be looked at: {error}"),
+        }
+    }
+}
+
+#[async_trait]
+impl Sessions for KeptSessions {
+    async fn ended_sessions(&self, sessions: &[Uuid]) -> Result<Vec<Uuid>> {
+        let Inner { source, mode, standing, coherence } = &*self.0;
+        if coherence.is_current() && sessions.iter().all(|session| standing.get(session).is_some()) {
+            return Ok(Vec::new());
+        }
+        let ended = source.ended_sessions(sessions).await?;
+        if *mode == CacheMode::Cached {
+            let stand = sessions.iter().filter(|session| !ended.contains(session));
+            stand.for_each(|session| standing.insert(*session, ()));
+        }
+        Ok(ended)
+    }
+
+    fn forget_session(&self, session: Uuid) {
+        self.0.standing.invalidate(&session);
+    }
+}
