@@ -86,6 +86,8 @@ class Gateway:
         self.postgres_environment = {
             "PGHOST": "127.0.0.1", "PGPORT": data[2], "PGUSER": "ragboard", "PGDATABASE": "ragboard",
             "PGPASSWORD": (self.data_dir / "postgres.password").read_text().strip(),
+            # What the data and the SQL beside the gateway change, they log themselves, as it does.
+            "PGOPTIONS": "-c ragboard.gateway=on",
         }
 
     def _stop(self) -> None:
