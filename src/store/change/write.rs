@@ -41,6 +41,9 @@ impl Transaction {
             let placed: Vec<NodeId> = writes.placed.iter().map(|(id, _)| *id).collect();
             self.touch(&placed, None).await?;
         }
+        if !writes.placed_unseen.is_empty() {
+            self.place(&writes.placed_unseen).await?;
+        }
         if !writes.deleted.is_empty() {
             self.touch(&writes.deleted, Some(true)).await?;
         }
