@@ -116,6 +116,10 @@ pub trait Views: Send + Sync {
     fn kept_answer(&self, key: &AnswerKey) -> Option<Bytes>;
     /// Keeps an answer for as long as that is so.
     fn keep_answer(&self, key: AnswerKey, basis: Basis, body: Bytes);
+    /// Takes over a board as this process has just read it under its lock.
+    fn read(&self, record: &Arc<BoardRecord>);
+    /// Hears that a board has come to a version: what is older is not served any more.
+    fn heard(&self, board: BoardId, version: i64);
     /// Takes over what this process has just committed, before anybody is told.
     fn committed(&self, committed: &Committed);
     /// Lets go of the share links of a board, one of which this process has just changed.
@@ -201,7 +205,7 @@ pub trait Writes: Send + Sync {
     async fn restore_board(&self, board: BoardId, owner: UserId, origin: Origin) -> Outcome<Option<Arc<BoardRecord>>>;
 }
 
-/// A transaction on one board, under its lock. Dropping it undoes everything.
+/// A transaction on one board, under its lock. Dropping it undoes everything, at the price of a connection.
 #[async_trait]
 pub trait BoardTransaction: Send {
     /// The board as it is under the lock.
@@ -220,6 +224,8 @@ pub trait BoardTransaction: Send {
     async fn children(&mut self, folders: &[NodeId]) -> Result<Vec<Child>>;
     /// What lies in folders at any depth, deleted or not.
     async fn below(&mut self, folders: &[NodeId]) -> Result<Vec<Below>>;
+    /// Undoes everything, and gives back the lock and the connection.
+    async fn undo(self: Box<Self>);
     /// Deletes the board, softly.
     async fn delete_board(self: Box<Self>, origin: Origin) -> Result<()>;
     /// Writes everything, steps the version of the board if there is anything, logs it, keeps `result` for the key of the

@@ -18,8 +18,8 @@ use super::Services;
 use crate::{
     access::{Granted, Viewer},
     domain::{
-        Action, AnyId, BoardRecord, Change, ChangeSet, Claim, IdempotencyKey, LinkId, LinkKind, MAX_CHANGES, NodeId,
-        Origin, Outcome, Permission, Place, Refusal, RefusalKind, Spot, ports::BoardTransaction,
+        Action, AnyId, BoardId, BoardRecord, BoardWrites, Change, ChangeSet, Claim, IdempotencyKey, LinkId, LinkKind,
+        MAX_CHANGES, NodeId, Origin, Outcome, Permission, Place, Refusal, RefusalKind, Spot, ports::BoardTransaction,
     },
 };
 
@@ -57,40 +57,51 @@ impl Services {
         }
         let origin = origin(viewer, options)?;
         let transaction = self.writes.begin(set.board_id).await?;
-        let absent = || set.absent.clone();
-        let mut transaction = transaction.ok_or_else(absent)?;
-        let record = Arc::clone(transaction.record());
-        let granted = Granted::check(viewer, &record, Permission::View).ok_or_else(absent)?;
-        if granted.permission() < Permission::Edit {
-            let forbidden = Refusal::forbidden("", "You may see this board, but not change it");
-            return Err(Refusal { path: set.absent.path, ..forbidden }.into());
-        }
-        if let Some(key) = &origin.idempotency
-            && let Some(applied) = replayed(transaction.as_mut(), key, &record).await?
-        {
-            return Ok(applied);
-        }
-        if let Some(expected) = set.expected_version.filter(|expected| *expected != record.board.version) {
-            let message = format!("The board is at version {}, not {expected}", record.board.version);
-            return Err(
-                Refusal::conflict("expectedVersion", Some(AnyId::Board(set.board_id)), Vec::new(), message).into()
-            );
-        }
-        let loaded = load(transaction.as_mut(), &set.changes).await?;
-        let mut draft = Draft::new(record.board.clone(), loaded);
-        for change in &set.changes {
-            apply_one(&mut draft, change, granted.permission()).map_err(|refusal| refusal.within(&change.path))?;
-        }
-        let (nodes, links) = draft.touched();
-        let writes = draft.into_writes();
+        let mut transaction = transaction.ok_or_else(|| set.absent.clone())?;
+        // Whatever becomes of the request: nobody who hears of it may then find the board older than it was here.
+        self.reads.read(transaction.record());
+        let (writes, nodes, links) = match prepare(transaction.as_mut(), viewer, &set, &origin).await {
+            Ok(Prepared::Now { writes, nodes, links }) => (*writes, nodes, links),
+            Ok(Prepared::Before(applied)) => {
+                transaction.undo().await;
+                return Ok(applied);
+            }
+            Err(failure) => {
+                transaction.undo().await;
+                return Err(failure);
+            }
+        };
         let result = serde_json::json!({
+            "board": set.board_id.to_string(),
             "nodes": nodes.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "links": links.iter().map(ToString::to_string).collect::<Vec<_>>(),
         });
+        let is_new = !writes.is_empty();
         let committed = transaction.commit(writes, origin, result).await?;
-        self.reads.committed(&committed);
-        self.feed.committed();
+        if is_new {
+            self.reads.committed(&committed);
+            self.feed.committed();
+        } else {
+            // The version is that of somebody else's change, which may not be in memory yet.
+            self.reads.read(&committed.record);
+        }
         Ok(Applied { record: committed.record, nodes, links })
+    }
+
+    /// The board that this very request has changed before, if it has a key and comes again. For one that names something
+    /// without its board and does not find it any more.
+    ///
+    /// # Errors
+    /// A refusal when the key belongs to another request; or those of the database.
+    pub async fn board_of_key(&self, viewer: &Viewer, options: WriteOptions) -> Outcome<Option<BoardId>> {
+        let Some(key) = origin(viewer, options)?.idempotency else { return Ok(None) };
+        match self.writes.known(&key).await? {
+            Claim::Done(result) => {
+                Ok(result.get("board").and_then(serde_json::Value::as_str).and_then(|id| id.parse().ok()))
+            }
+            Claim::Reused => Err(reused().into()),
+            Claim::Free => Ok(None),
+        }
     }
 }
 
@@ -105,6 +116,51 @@ pub(super) fn origin(viewer: &Viewer, options: WriteOptions) -> Result<Origin, R
     }
     let idempotency = idempotency_key.map(|key| IdempotencyKey { principal: viewer.principal(), key, request });
     Ok(Origin { actor: viewer.user().map(|user| user.id), client_mutation_id, idempotency })
+}
+
+/// What a request comes to.
+enum Prepared {
+    /// It was done before.
+    Before(Applied),
+    /// This is to be written.
+    Now {
+        writes: Box<BoardWrites>,
+        /// What the changes are about, in their order.
+        nodes: Vec<NodeId>,
+        links: Vec<LinkId>,
+    },
+}
+
+/// Decides, on the board as it is under its lock, what a request comes to. Nothing is written yet.
+async fn prepare(
+    transaction: &mut dyn BoardTransaction,
+    viewer: &Viewer,
+    set: &ChangeSet,
+    origin: &Origin,
+) -> Outcome<Prepared> {
+    let record = Arc::clone(transaction.record());
+    let granted = Granted::check(viewer, &record, Permission::View).ok_or_else(|| set.absent.clone())?;
+    if granted.permission() < Permission::Edit {
+        let forbidden = Refusal::forbidden("", "You may see this board, but not change it");
+        return Err(Refusal { path: set.absent.path.clone(), ..forbidden }.into());
+    }
+    if let Some(key) = &origin.idempotency
+        && let Some(applied) = replayed(transaction, key, &record).await?
+    {
+        return Ok(Prepared::Before(applied));
+    }
+    if let Some(expected) = set.expected_version.filter(|expected| *expected != record.board.version) {
+        let message = format!("The board is at version {}, not {expected}", record.board.version);
+        let current = Some(AnyId::Board(set.board_id));
+        return Err(Refusal::conflict("expectedVersion", current, Vec::new(), message).into());
+    }
+    let loaded = load(transaction, &set.changes).await?;
+    let mut draft = Draft::new(record.board.clone(), loaded);
+    for change in &set.changes {
+        apply_one(&mut draft, change, granted.permission()).map_err(|refusal| refusal.within(&change.path))?;
+    }
+    let (nodes, links) = draft.touched();
+    Ok(Prepared::Now { writes: Box::new(draft.into_writes()), nodes, links })
 }
 
 async fn replayed(

@@ -59,6 +59,7 @@ impl Writes for Store {
             .sql(" FOR NO KEY UPDATE");
         let locked: Vec<Uuid> = self.run(&mut connection, lock).await.map_err(|(error, _)| error)?;
         if locked.is_empty() {
+            roll_back(&mut connection).await;
             return Ok(None);
         }
         let record = record_statement("change.board").sql(OF_BOARD).bind::<SqlUuid, _>(board.0);
@@ -96,6 +97,37 @@ impl Transaction {
 
     fn board(&self) -> Uuid {
         self.record.board.id.0
+    }
+
+    /// Everything that belongs to the next version, and what it makes true; nothing where there is nothing to be written.
+    async fn write_all(&mut self, writes: BoardWrites, origin: &Origin, result: Value) -> Outcome<Committed> {
+        let mut committed = Committed {
+            record: Arc::clone(&self.record),
+            stats: BoardStats::default(),
+            nodes: Vec::new(),
+            deleted: writes.deleted.clone(),
+            restored: writes.restored.clone(),
+            links: Vec::new(),
+            links_deleted: writes.links_deleted.clone(),
+        };
+        if !writes.is_empty() {
+            let saved = writes.saved_nodes();
+            let links = writes.links_inserted.iter().chain(&writes.links_updated).map(|link| link.id.0).collect();
+            let logged = writes.logged();
+            self.write(writes).await?;
+            let (board, version) = (self.record.board.id, self.record.board.version + 1);
+            log::append(&self.store, &mut self.connection, board, version, origin, &logged).await?;
+            if !saved.is_empty() {
+                let nodes = self.nodes(&saved).await?;
+                committed.nodes = nodes.into_iter().map(|stored| Arc::new(stored.node)).collect();
+            }
+            committed.links = self.saved_links(links).await?;
+        }
+        (committed.record, committed.stats) = self.record_and_stats().await?;
+        if let Some(key) = &origin.idempotency {
+            log::remember(&self.store, &mut self.connection, key, result).await?;
+        }
+        Ok(committed)
     }
 
     async fn saved_links(&mut self, ids: Vec<Uuid>) -> Result<Vec<Arc<Link>>> {
@@ -257,47 +289,33 @@ impl BoardTransaction for Transaction {
         Ok(rows.into_iter().map(below).collect())
     }
 
+    async fn undo(mut self: Box<Self>) {
+        roll_back(&mut self.connection).await;
+    }
+
     async fn delete_board(self: Box<Self>, origin: Origin) -> Result<()> {
         Transaction::delete_board(*self, &origin).await
     }
 
     async fn commit(mut self: Box<Self>, writes: BoardWrites, origin: Origin, result: Value) -> Outcome<Committed> {
-        let mut committed = Committed {
-            record: Arc::clone(&self.record),
-            stats: BoardStats::default(),
-            nodes: Vec::new(),
-            deleted: writes.deleted.clone(),
-            restored: writes.restored.clone(),
-            links: Vec::new(),
-            links_deleted: writes.links_deleted.clone(),
-        };
-        if !writes.is_empty() {
-            let saved = writes.saved_nodes();
-            let links = writes.links_inserted.iter().chain(&writes.links_updated).map(|link| link.id.0).collect();
-            let logged = writes.logged();
-            self.write(writes).await?;
-            log::append(
-                &self.store,
-                &mut self.connection,
-                self.record.board.id,
-                self.record.board.version + 1,
-                &origin,
-                &logged,
-            )
-            .await?;
-            if !saved.is_empty() {
-                let nodes = self.nodes(&saved).await?;
-                committed.nodes = nodes.into_iter().map(|stored| Arc::new(stored.node)).collect();
+        match self.write_all(writes, &origin, result).await {
+            Ok(committed) => {
+                AnsiTransactionManager::commit_transaction(&mut *self.connection)
+                    .await
+                    .map_err(|error| from_diesel("change.commit", error))?;
+                Ok(committed)
             }
-            committed.links = self.saved_links(links).await?;
+            Err(failure) => {
+                roll_back(&mut self.connection).await;
+                Err(failure)
+            }
         }
-        (committed.record, committed.stats) = self.record_and_stats().await?;
-        if let Some(key) = &origin.idempotency {
-            log::remember(&self.store, &mut self.connection, key, result).await?;
-        }
-        AnsiTransactionManager::commit_transaction(&mut *self.connection)
-            .await
-            .map_err(|error| from_diesel("change.commit", error))?;
-        Ok(committed)
+    }
+}
+
+/// Undoes a transaction, so that its connection can go on; one that cannot is closed by the pool.
+async fn roll_back(connection: &mut AsyncPgConnection) {
+    if let Err(error) = AnsiTransactionManager::rollback_transaction(connection).await {
+        tracing::debug!(cause = ?error, "A transaction could not be rolled back");
     }
 }
