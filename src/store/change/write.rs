@@ -53,11 +53,12 @@ impl Transaction {
         if !writes.links_deleted.is_empty() {
             self.delete_links(&writes.links_deleted).await?;
         }
-        if !writes.links_inserted.is_empty() {
-            self.insert_links(&writes.links_inserted).await?;
-        }
+        // Before the new ones, which may take the place of a link that became one of another kind.
         if !writes.links_updated.is_empty() {
             self.update_links(&writes.links_updated).await?;
+        }
+        if !writes.links_inserted.is_empty() {
+            self.insert_links(&writes.links_inserted).await?;
         }
         Ok(())
     }
