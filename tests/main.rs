@@ -16,6 +16,7 @@ mod accounts;
 mod architecture;
 mod artifacts;
 mod bad_input;
+mod batches;
 mod board_writes;
 mod coherence;
 mod command_line;
