@@ -20,6 +20,7 @@ mod batches;
 mod board_writes;
 mod coherence;
 mod command_line;
+mod crash;
 mod credentials;
 mod database_rules;
 mod database_tls;
