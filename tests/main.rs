@@ -26,6 +26,7 @@ mod database_rules;
 mod database_tls;
 mod follow;
 mod graphiql;
+mod history;
 mod import;
 mod lists;
 mod local_pg;
