@@ -63,9 +63,14 @@ async fn changes_by_another_process_are_heard() {
     let other = TestApp::on(app.url.clone(), &[]).await;
     let mut socket = Socket::of(address, &owner).await;
     socket.follow("1", &board, start(&board)).await;
+    // The board as it was is in memory.
+    let document = "query ($id: ID!) { board(id: $id) { nodes(first: 1) { totalCount } } }";
+    app.data(Some(&owner), document, json!({ "id": board.id.to_string() })).await;
+    app.app.cached.settled().await;
     create(&other, &owner, &board, "elsewhere").await;
     let event = socket.event().await;
     assert_eq!((&event["version"], &event["clientMutationId"]), (&json!(2), &json!("elsewhere")));
+    assert_eq!(event["changes"][0]["node"]["name"], "elsewhere", "shown as it is since the change");
     // What the log cannot tell.
     app.sql
         .batch_execute(

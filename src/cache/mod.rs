@@ -24,7 +24,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use moka::sync::Cache;
+use moka::{ops::compute::Op, sync::Cache};
 use tokio::sync::{Notify, Semaphore};
 
 pub use self::session::KeptSessions;
@@ -49,6 +49,8 @@ const IDLE: Duration = Duration::from_secs(15 * 60);
 const FILLS_IN_PARALLEL: usize = 2;
 /// How long a board counts as too big for a snapshot before it is looked at again.
 const TOO_BIG_FOR: Duration = Duration::from_secs(60);
+/// A read that began before a write ends within this time, or not at all.
+const LATE: Duration = Duration::from_secs(60);
 /// Rows of each kind; a look at their stamps takes them all.
 const MAX_ROWS: u64 = 10_000;
 /// Long texts have this part of the byte budget, finished answers as much, a quarter of that what is seen of boards with locked
@@ -88,6 +90,8 @@ struct Inner<S> {
     /// Boards as they are seen by those who are shut out of some of their folders.
     partial: Cache<(BoardId, Sealed), Arc<BoardState>>,
     records: Cache<BoardId, Arc<BoardRecord>>,
+    /// The highest version of each board that this process knows of; older rows that are read late are not kept.
+    newest: Cache<BoardId, i64>,
     users: Cache<UserId, Arc<User>>,
     shares: Cache<TokenDigest, Arc<Share>>,
     keys: Cache<TokenDigest, Arc<ApiKey>>,
@@ -106,6 +110,16 @@ struct Inner<S> {
     hits: AtomicU64,
     misses: AtomicU64,
     fill_slots: Semaphore,
+}
+
+impl<S> Inner<S> {
+    /// Notes that a board has come to a version.
+    fn raise(&self, board: BoardId, version: i64) {
+        self.newest.entry(board).and_compute_with(|newest| match newest {
+            Some(newest) if *newest.value() > version => Op::Nop,
+            _ => Op::Put(version),
+        });
+    }
 }
 
 /// How well the cache does.
@@ -145,6 +159,7 @@ impl<S: Source + Clone + 'static> Cached<S> {
                 .time_to_idle(IDLE)
                 .build(),
             records: rows(),
+            newest: Cache::builder().max_capacity(MAX_ROWS).time_to_live(LATE).build(),
             users: rows(),
             shares: rows(),
             keys: rows(),
@@ -222,14 +237,17 @@ impl<S: Source + Clone + 'static> Cached<S> {
         }
     }
 
-    /// Keeps a record, unless a newer one is there: a read that began before a write may end after it.
+    /// Keeps a record, unless a newer one is known: a read that began before a write may end after it.
     fn keep(&self, record: &Arc<BoardRecord>) {
-        if self.0.mode != CacheMode::Off {
-            self.0.records.entry(record.board.id).and_upsert_with(|kept| match kept {
-                Some(kept) if kept.value().board.version > record.board.version => kept.into_value(),
-                _ => Arc::clone(record),
-            });
+        if self.0.mode == CacheMode::Off {
+            return;
         }
+        let (id, version) = (record.board.id, record.board.version);
+        self.0.raise(id, version);
+        self.0.records.entry(id).and_compute_with(|_| match self.0.newest.get(&id) {
+            Some(newest) if newest > version => Op::Nop,
+            _ => Op::Put(Arc::clone(record)),
+        });
     }
 
     /// Fetches a board in the background, once however many ask.
@@ -315,6 +333,21 @@ impl<S: Source + Clone + 'static> Views for Cached<S> {
         let answer = self.0.answers.take(key, |basis| self.0.still_holds(basis))?;
         self.0.answers_served.fetch_add(1, Ordering::Relaxed);
         Some(answer)
+    }
+
+    fn read(&self, record: &Arc<BoardRecord>) {
+        self.keep(record);
+    }
+
+    fn heard(&self, board: BoardId, version: i64) {
+        if self.0.mode == CacheMode::Off {
+            return;
+        }
+        self.0.raise(board, version);
+        self.0.records.entry(board).and_compute_with(|kept| match kept {
+            Some(kept) if kept.value().board.version < version => Op::Remove,
+            _ => Op::Nop,
+        });
     }
 
     fn committed(&self, committed: &Committed) {

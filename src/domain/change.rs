@@ -224,6 +224,8 @@ pub struct BoardWrites {
     pub locked: Vec<(NodeId, Option<String>)>,
     /// Nodes whose folder or place in it is another now.
     pub placed: Vec<(NodeId, Placement)>,
+    /// Deleted nodes whose place in their folder is another now. Nobody sees that before they are restored.
+    pub placed_unseen: Vec<(NodeId, Placement)>,
     /// Nodes that are in no folder any more.
     pub unplaced: Vec<NodeId>,
     /// Nodes to be deleted.
@@ -276,8 +278,9 @@ impl BoardWrites {
         let mut logged: Vec<Logged> = self.board.iter().map(|_| Logged::BoardUpdated).collect();
         logged.extend(self.saved_nodes().into_iter().map(Logged::NodeSaved));
         logged.extend(self.deleted.iter().copied().map(Logged::NodeDeleted));
-        logged.extend(self.links_inserted.iter().chain(&self.links_updated).map(|link| Logged::LinkSaved(link.id)));
+        // In this order: an id that was freed can be taken again in the same change.
         logged.extend(self.links_deleted.iter().copied().map(Logged::LinkDeleted));
+        logged.extend(self.links_inserted.iter().chain(&self.links_updated).map(|link| Logged::LinkSaved(link.id)));
         if !self.locked.is_empty() {
             // What others see of the folder comes or goes, and no entry names it.
             logged.push(Logged::Unknown);

@@ -146,6 +146,10 @@ pub trait Views: Send + Sync {
     fn kept_answer(&self, key: &AnswerKey) -> Option<Bytes>;
     /// Keeps an answer for as long as that is so.
     fn keep_answer(&self, key: AnswerKey, basis: Basis, body: Bytes);
+    /// Takes over a board as this process has just read it under its lock.
+    fn read(&self, record: &Arc<BoardRecord>);
+    /// Hears that a board has come to a version: what is older is not served any more.
+    fn heard(&self, board: BoardId, version: i64);
     /// Takes over what this process has just committed, before anybody is told.
     fn committed(&self, committed: &Committed);
     /// Lets go of the share links of a board, one of which this process has just changed.
@@ -330,7 +334,7 @@ pub trait Writes: Send + Sync {
     async fn restore_board(&self, board: BoardId, owner: UserId, origin: Origin) -> Outcome<Option<Arc<BoardRecord>>>;
 }
 
-/// A transaction on one board, under its lock. Dropping it undoes everything.
+/// A transaction on one board, under its lock. Dropping it undoes everything, at the price of a connection.
 #[async_trait]
 pub trait BoardTransaction: Send {
     /// The board as it is under the lock.

@@ -82,6 +82,18 @@ impl Hub {
     }
 }
 
+impl Inner {
+    /// Hears from a follower who has read all that there is where that ends. The first follower may have come with a place
+    /// that the log has not reached, for example from before a restore; the others must not wait for that.
+    fn ends_at(&self, board: BoardId, version: i64) {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(board) = watched.get_mut(&board) {
+            // What is told twice for it, followers leave out.
+            board.version = board.version.min(version);
+        }
+    }
+}
+
 async fn run(inner: Weak<Inner>) {
     loop {
         let Some(hub) = inner.upgrade() else { return };
@@ -177,6 +189,9 @@ impl Follower {
                     Ok(events) => {
                         self.is_live = events.is_empty();
                         self.read = events.into();
+                        if self.is_live {
+                            self.hub.0.ends_at(self.board, self.version);
+                        }
                     }
                     Err(error) => {
                         tracing::warn!(cause = ?error.cause(), "A follower cannot read the change log: {error}");
@@ -267,5 +282,21 @@ mod tests {
             hub.committed(board);
             tokio::time::sleep(EVERY).await;
         }
+    }
+
+    #[tokio::test]
+    async fn who_is_ahead_of_the_log_keeps_nothing_from_others() {
+        let log = Arc::new(Log::default());
+        let hub = Hub::new(Arc::clone(&log) as Arc<dyn Events>, None);
+        let board = BoardId::generate();
+        log.0.lock().unwrap().0 = 10;
+        let _ahead = hub.follow(board, 5000);
+        let mut follower = hub.follow(board, 9);
+        assert_eq!(follower.next().await.unwrap().version, 10);
+        // It has read all there is, and is told the rest.
+        assert!(tokio::time::timeout(EVERY, follower.next()).await.is_err());
+        log.0.lock().unwrap().0 = 11;
+        let next = tokio::time::timeout(Duration::from_secs(20), follower.next()).await;
+        assert_eq!(next.expect("told within 20 s").unwrap().version, 11);
     }
 }

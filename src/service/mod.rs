@@ -16,7 +16,7 @@ pub mod user;
 
 use std::sync::{Arc, atomic::AtomicBool};
 
-use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, stream::BoxStream};
 
 use crate::{
     access::{SecretHasher, Tokens},
@@ -102,7 +102,9 @@ impl Services {
     /// The changes of a board after a version, then those to come. Who may hear them is for the caller to check, each time.
     #[must_use]
     pub fn follow(&self, board: BoardId, after: i64) -> BoxStream<'static, Arc<BoardEvent>> {
-        self.feed.follow(board, after)
+        let reads = Arc::clone(&self.reads);
+        // What is told of a change must not show what was before it.
+        self.feed.follow(board, after).inspect(move |event| reads.heard(board, event.version)).boxed()
     }
 
     /// Lets go of a board that this process has just changed, and wakes the others.

@@ -109,6 +109,10 @@ impl Views for Store {
 
     fn keep_answer(&self, _: AnswerKey, _: Basis, _: Bytes) {}
 
+    fn read(&self, _: &Arc<BoardRecord>) {}
+
+    fn heard(&self, _: BoardId, _: i64) {}
+
     fn committed(&self, _: &Committed) {}
 
     fn forget_shares(&self, _: BoardId) {}

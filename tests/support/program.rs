@@ -59,11 +59,17 @@ pub(crate) fn free_port() -> u16 {
 impl Server {
     /// Starts `ragboard serve` and waits until it is ready.
     pub(crate) async fn start(data_dir: &Path, arguments: &[&str]) -> Server {
+        Server::start_with(data_dir, arguments, &[]).await
+    }
+
+    /// The same with settings, given as the variables that an operator would set.
+    pub(crate) async fn start_with(data_dir: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Server {
         let port = free_port();
         let log = data_dir.with_extension(format!("{port}.log"));
         let child = command(data_dir)
             .args(["serve", "--listen", &format!("127.0.0.1:{port}")])
             .args(arguments)
+            .envs(variables.iter().copied())
             .stderr(std::fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();

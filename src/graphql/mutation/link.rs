@@ -14,7 +14,7 @@ use super::{
     payload::{UserError, payload},
     read_id,
 };
-use crate::domain::{Action, ChangeSet, LinkId, Refusal};
+use crate::domain::{Action, BoardId, ChangeSet, Failure, LinkId, Refusal};
 
 payload!(
     /// A link was made or changed.
@@ -125,6 +125,20 @@ impl LinkPayload {
     }
 }
 
+impl Writing {
+    /// The board on which a link lies, or lay when this very request was done before.
+    async fn board_of_link(&self, id: LinkId) -> Result<Result<BoardId, Refusal>> {
+        if let Some(board) = self.session.loaders.locate_link(id).await? {
+            return Ok(Ok(board));
+        }
+        match self.session.services.board_of_key(&self.session.viewer, self.options.clone()).await {
+            Ok(board) => Ok(board.ok_or_else(|| no_link(id))),
+            Err(Failure::Refused(refusal)) => Ok(Err(refusal)),
+            Err(Failure::Failed(error)) => Err(error.into()),
+        }
+    }
+}
+
 fn no_link(id: LinkId) -> Refusal {
     Refusal::not_found("id", format!("There is no link {id}"))
 }
@@ -159,14 +173,14 @@ impl LinkMutations {
     ) -> Result<LinkPayload> {
         let writing = Writing::begin(ctx, input.options)?;
         let set = match read_id::<LinkId>("id", &input.change.id) {
-            Ok(id) => match writing.session.loaders.locate_link(id).await? {
-                Some(board_id) => input.change.action().map(|action| ChangeSet {
+            Ok(id) => match writing.board_of_link(id).await? {
+                Ok(board_id) => input.change.action().map(|action| ChangeSet {
                     board_id,
                     absent: no_link(id),
                     expected_version: None,
                     changes: vec![change(&[], action)],
                 }),
-                None => Err(no_link(id)),
+                Err(refusal) => Err(refusal),
             },
             Err(refusal) => Err(refusal),
         };

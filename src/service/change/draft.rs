@@ -54,8 +54,8 @@ pub(super) struct Draft {
     pub(super) loaded: Loaded,
     /// Folders with another password.
     pub(super) locked: BTreeMap<NodeId, Option<String>>,
-    /// Siblings that had to move for others, with their new places.
-    pub(super) renumbered: BTreeMap<NodeId, Placement>,
+    /// Siblings that had to move for others, with their new places, and whether they lived when they were read.
+    pub(super) renumbered: BTreeMap<NodeId, (Placement, bool)>,
     /// Nodes that the changes are about, in their order.
     touched_nodes: Vec<NodeId>,
     touched_links: Vec<LinkId>,
@@ -170,7 +170,8 @@ impl Draft {
         let mut writes = BoardWrites::default();
         let living = |id: &NodeId| self.life.get(id).copied().unwrap_or(false);
         for (id, draft) in &self.nodes {
-            if !living(id) && draft.before.is_none() {
+            // What was not there before and is not there afterwards, nobody has seen in between.
+            if !living(id) && !self.was_living(*id) {
                 continue;
             }
             let write =
@@ -195,7 +196,14 @@ impl Draft {
         }
         let named: HashSet<NodeId> =
             writes.placed.iter().map(|(id, _)| *id).chain(writes.unplaced.iter().copied()).collect();
-        writes.placed.extend(self.renumbered.into_iter().filter(|(id, _)| !named.contains(id)));
+        for (id, (placement, was_living)) in &self.renumbered {
+            if named.contains(id) {
+                continue;
+            }
+            let is_living = self.life.get(id).copied().unwrap_or(*was_living);
+            let list = if is_living { &mut writes.placed } else { &mut writes.placed_unseen };
+            list.push((*id, *placement));
+        }
         for (id, is_living) in &self.life {
             match (self.was_living.get(id), is_living) {
                 (Some(true), false) => writes.deleted.push(*id),
@@ -205,8 +213,11 @@ impl Draft {
         }
         writes.deleted.sort_unstable();
         writes.restored.sort_unstable();
-        for (link, before) in self.links.into_values() {
+        // A node that was made and deleted again was never there, and neither were its links.
+        let was_made = |id: &NodeId| self.nodes.get(id).is_none_or(|draft| draft.before.is_some() || living(id));
+        for (link, before) in self.links.values().cloned() {
             match before {
+                None if !was_made(&link.from) || !was_made(&link.to) => {}
                 None => writes.links_inserted.push(link),
                 Some(before) if before != link => writes.links_updated.push(link),
                 Some(_) => {}

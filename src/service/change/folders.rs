@@ -109,15 +109,16 @@ impl Draft {
 
     /// Gives everything in a folder whole numbers in its order.
     fn renumber(&mut self, folder: NodeId) {
-        let Some(children) = self.loaded.children.get_mut(&folder) else { return };
+        let Some(mut children) = self.loaded.children.remove(&folder) else { return };
         children.sort_by(|a, b| a.position.total_cmp(&b.position).then(a.id.cmp(&b.id)));
         for (number, child) in children.iter_mut().enumerate() {
             child.position = (number + 1) as f64;
             let placement = Placement { folder_id: folder, position: child.position };
-            self.renumbered.insert(child.id, placement);
+            self.renumbered.insert(child.id, (placement, self.lives(child)));
             if let Some(draft) = self.nodes.get_mut(&child.id) {
                 draft.node.placement = Some(placement);
             }
         }
+        self.loaded.children.insert(folder, children);
     }
 }

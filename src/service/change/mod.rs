@@ -18,8 +18,9 @@ use super::Services;
 use crate::{
     access::{Authority, Granted, Viewer},
     domain::{
-        Action, AnyId, BoardEdit, BoardRecord, BoardWrites, Change, ChangeSet, Claim, IdempotencyKey, LinkId, LinkKind,
-        MAX_CHANGES, NodeId, Origin, Outcome, Permission, Place, Refusal, Sealed, Spot, ports::BoardTransaction,
+        Action, AnyId, BoardEdit, BoardId, BoardRecord, BoardWrites, Change, ChangeSet, Claim, IdempotencyKey, LinkId,
+        LinkKind, MAX_CHANGES, NodeId, Origin, Outcome, Permission, Place, Refusal, Sealed, Spot,
+        ports::BoardTransaction,
     },
 };
 
@@ -59,10 +60,11 @@ impl Services {
         }
         let origin = origin(viewer, options)?;
         let transaction = self.writes.begin(set.board_id).await?;
-        let absent = || set.absent.clone();
-        let mut transaction = transaction.ok_or_else(absent)?;
+        let mut transaction = transaction.ok_or_else(|| set.absent.clone())?;
+        // Whatever becomes of the request: nobody who hears of it may then find the board older than it was here.
+        self.reads.read(transaction.record());
         let (writes, nodes, links) = match drafted(transaction.as_mut(), viewer, &set, &origin).await {
-            Ok(Drafted::Anew(writes, nodes, links)) => (writes, nodes, links),
+            Ok(Drafted::Anew(writes, nodes, links)) => (*writes, nodes, links),
             Ok(Drafted::Before(applied)) => {
                 transaction.roll_back().await;
                 return Ok(applied);
@@ -73,20 +75,43 @@ impl Services {
             }
         };
         let result = serde_json::json!({
+            "board": set.board_id.to_string(),
             "nodes": nodes.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "links": links.iter().map(ToString::to_string).collect::<Vec<_>>(),
         });
+        let is_new = !writes.is_empty();
         let committed = transaction.commit(writes, origin, result).await?;
-        self.reads.committed(&committed);
-        self.feed.committed(committed.record.board.id);
+        if is_new {
+            self.reads.committed(&committed);
+            self.feed.committed(committed.record.board.id);
+        } else {
+            // The version is that of somebody else's change, which may not be in memory yet.
+            self.reads.read(&committed.record);
+        }
         Ok(Applied { record: committed.record, nodes, links })
+    }
+
+    /// The board that this very request has changed before, if it has a key and comes again. For one that names something
+    /// without its board and does not find it any more.
+    ///
+    /// # Errors
+    /// A refusal when the key belongs to another request; or those of the database.
+    pub async fn board_of_key(&self, viewer: &Viewer, options: WriteOptions) -> Outcome<Option<BoardId>> {
+        let Some(key) = origin(viewer, options)?.idempotency else { return Ok(None) };
+        match self.writes.known(&key).await? {
+            Claim::Done(result) => {
+                Ok(result.get("board").and_then(serde_json::Value::as_str).and_then(|id| id.parse().ok()))
+            }
+            Claim::Reused => Err(Refusal::key_reused().into()),
+            Claim::Free => Ok(None),
+        }
     }
 }
 
 /// What a set of changes comes to, before it is written.
 enum Drafted {
     /// The rows, and the nodes and links that the changes are about.
-    Anew(BoardWrites, Vec<NodeId>, Vec<LinkId>),
+    Anew(Box<BoardWrites>, Vec<NodeId>, Vec<LinkId>),
     /// It was done before under the same key.
     Before(Applied),
 }
@@ -118,7 +143,7 @@ async fn drafted(
         apply_one(&mut draft, change, viewer, &granted).map_err(|refusal| refusal.within(&change.path))?;
     }
     let (nodes, links) = draft.touched();
-    Ok(Drafted::Anew(draft.into_writes(), nodes, links))
+    Ok(Drafted::Anew(Box::new(draft.into_writes()), nodes, links))
 }
 
 /// Whose write it is, if their credential reaches that far; every write begins with this. Keys are the caller's own: nobody

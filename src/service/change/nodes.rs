@@ -9,7 +9,7 @@ use super::{
 };
 use crate::domain::{
     Chat, ChatResponseFormat, Folder, FolderSortOrder, Node, NodeEdit, NodeId, NodeKind, NodeType, Place,
-    ProcessingStatus, Rect, Refusal, Resource, ResourceType, StoredNode,
+    ProcessingStatus, Rect, Refusal, Resource, ResourceType,
 };
 
 /// A node of which nothing was said. Its sizes are those of the frontends' frames.
@@ -203,24 +203,20 @@ impl Draft {
     }
 
     pub(super) fn restore_node(&mut self, id: NodeId) -> Result<(), Refusal> {
-        let is_known =
-            |stored: &&StoredNode| stored.node.board_id == self.board.id && !self.loaded.hidden.contains(&id);
-        let stored = self.loaded.nodes.get(&id).filter(is_known);
-        let deletion = stored.ok_or_else(|| no_node("id", id))?.deleted_at_us;
+        if !self.nodes.contains_key(&id) || self.loaded.hidden.contains(&id) {
+            return Err(no_node("id", id));
+        }
         self.touch_node(id);
         if self.is_living(id) {
             return Ok(());
         }
-        // What lies in it and was deleted at the same moment went with it, and comes back with it.
-        let with_it: Vec<NodeId> = self
-            .loaded
-            .below
-            .get(&id)
-            .into_iter()
-            .flatten()
-            .filter(|(_, deleted_at)| deletion.is_none() || *deleted_at == deletion)
-            .map(|(below, _)| *below)
-            .collect();
+        // What lies in it and was deleted at the same moment went with it, and comes back with it. What was made by an
+        // earlier change of this set can only have been deleted by it.
+        let deletion = self.loaded.nodes.get(&id).and_then(|stored| stored.deleted_at_us);
+        let stored = self.loaded.below.get(&id).into_iter().flatten();
+        let stored = stored.filter(|(_, deleted_at)| *deleted_at == deletion).map(|(below, _)| *below);
+        let made = self.nodes.iter().filter(|(_, draft)| draft.before.is_none()).map(|(made, _)| *made);
+        let with_it: Vec<NodeId> = stored.chain(made).filter(|below| self.is_below(*below, id)).collect();
         for below in with_it {
             self.set_living(below, true);
         }

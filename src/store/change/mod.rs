@@ -101,6 +101,37 @@ impl Transaction {
         self.record.board.id.0
     }
 
+    /// Everything that belongs to the next version, and what it makes true; nothing where there is nothing to be written.
+    async fn write_all(&mut self, writes: BoardWrites, origin: &Origin, result: Value) -> Outcome<Committed> {
+        let mut committed = Committed {
+            record: Arc::clone(&self.record),
+            stats: BoardStats::default(),
+            nodes: Vec::new(),
+            deleted: writes.deleted.clone(),
+            restored: writes.restored.clone(),
+            links: Vec::new(),
+            links_deleted: writes.links_deleted.clone(),
+        };
+        if !writes.is_empty() {
+            let saved = writes.saved_nodes();
+            let links = writes.links_inserted.iter().chain(&writes.links_updated).map(|link| link.id.0).collect();
+            let logged = writes.logged();
+            self.write(writes, origin.actor).await?;
+            let (board, version) = (self.record.board.id, self.record.board.version + 1);
+            log::append(&self.store, &mut self.connection, board, version, origin, &logged).await?;
+            if !saved.is_empty() {
+                let nodes = self.nodes(&saved).await?;
+                committed.nodes = nodes.into_iter().map(|stored| Arc::new(stored.node)).collect();
+            }
+            committed.links = self.saved_links(links).await?;
+        }
+        (committed.record, committed.stats) = self.record_and_stats().await?;
+        if let Some(key) = &origin.idempotency {
+            log::remember(&self.store, &mut self.connection, key, result).await?;
+        }
+        Ok(committed)
+    }
+
     async fn saved_links(&mut self, ids: Vec<Uuid>) -> Result<Vec<Arc<Link>>> {
         if ids.is_empty() {
             return Ok(Vec::new());
@@ -277,50 +308,15 @@ impl BoardTransaction for Transaction {
     }
 
     async fn commit(mut self: Box<Self>, writes: BoardWrites, origin: Origin, result: Value) -> Outcome<Committed> {
-        let committed = self.write_all(writes, origin, result).await;
-        if committed.is_err() {
-            roll_back(&mut self.connection).await;
-        }
-        committed
-    }
-}
-
-impl Transaction {
-    async fn write_all(&mut self, writes: BoardWrites, origin: Origin, result: Value) -> Outcome<Committed> {
-        let mut committed = Committed {
-            record: Arc::clone(&self.record),
-            stats: BoardStats::default(),
-            nodes: Vec::new(),
-            deleted: writes.deleted.clone(),
-            restored: writes.restored.clone(),
-            links: Vec::new(),
-            links_deleted: writes.links_deleted.clone(),
-        };
-        if !writes.is_empty() {
-            let saved = writes.saved_nodes();
-            let links = writes.links_inserted.iter().chain(&writes.links_updated).map(|link| link.id.0).collect();
-            let logged = writes.logged();
-            self.write(writes, origin.actor).await?;
-            log::append(
-                &self.store,
-                &mut self.connection,
-                self.record.board.id,
-                self.record.board.version + 1,
-                &origin,
-                &logged,
-            )
-            .await?;
-            if !saved.is_empty() {
-                let nodes = self.nodes(&saved).await?;
-                committed.nodes = nodes.into_iter().map(|stored| Arc::new(stored.node)).collect();
+        match self.write_all(writes, &origin, result).await {
+            Ok(committed) => {
+                commit(&mut self.connection).await?;
+                Ok(committed)
             }
-            committed.links = self.saved_links(links).await?;
+            Err(failure) => {
+                roll_back(&mut self.connection).await;
+                Err(failure)
+            }
         }
-        (committed.record, committed.stats) = self.record_and_stats().await?;
-        if let Some(key) = &origin.idempotency {
-            log::remember(&self.store, &mut self.connection, key, result).await?;
-        }
-        commit(&mut self.connection).await?;
-        Ok(committed)
     }
 }

@@ -44,6 +44,9 @@ impl Transaction {
             let placed: Vec<NodeId> = writes.placed.iter().map(|(id, _)| *id).collect();
             self.touch(&placed, None).await?;
         }
+        if !writes.placed_unseen.is_empty() {
+            self.place(&writes.placed_unseen).await?;
+        }
         if !writes.deleted.is_empty() {
             self.touch(&writes.deleted, Some(true)).await?;
         }
@@ -53,11 +56,12 @@ impl Transaction {
         if !writes.links_deleted.is_empty() {
             self.delete_links(&writes.links_deleted).await?;
         }
-        if !writes.links_inserted.is_empty() {
-            self.insert_links(&writes.links_inserted).await?;
-        }
+        // Before the new ones, which may take the place of a link that became one of another kind.
         if !writes.links_updated.is_empty() {
             self.update_links(&writes.links_updated).await?;
+        }
+        if !writes.links_inserted.is_empty() {
+            self.insert_links(&writes.links_inserted).await?;
         }
         Ok(())
     }
