@@ -17,7 +17,7 @@ use crate::{
     graphql,
     http::{self, Followers, Gateway, GraphiqlPage, Probe, Sample},
     outbound::Outbound,
-    service::{ServiceInfo, Services},
+    service::{Ports, ServiceInfo, Services},
     store::{
         Store, WakeWires,
         migrations::{self, Fit},
@@ -82,20 +82,18 @@ impl App {
         let relay = Relay::new(Box::new(WakeWires::new(config.database.listen_url.as_ref().unwrap_or(url))?));
         relay.attach(Arc::new(cached.clone()));
         let feed = Hub::new(Arc::new(store.clone()), Some(relay));
-        let services = Arc::new(Services::new(
-            Arc::new(cached.clone()),
-            Arc::new(store.clone()),
-            Arc::new(feed),
-            Arc::new(store.clone()),
-            Arc::new(KeptSessions::new(Arc::new(store.clone()), config.cache.mode)),
-            Arc::new(store.clone()),
-            Arc::new(store.clone()),
-            Arc::new(store.clone()),
-            Arc::new(store.clone()),
-            tokens,
-            SecretHasher::default(),
-            info,
-        ));
+        let ports = Ports {
+            reads: Arc::new(cached.clone()),
+            writes: Arc::new(store.clone()),
+            feed: Arc::new(feed),
+            accounts: Arc::new(store.clone()),
+            sessions: Arc::new(KeptSessions::new(Arc::new(store.clone()), config.cache.mode)),
+            sharing: Arc::new(store.clone()),
+            folder_locks: Arc::new(store.clone()),
+            read_only_mode: Arc::new(store.clone()),
+            keys: Arc::new(store.clone()),
+        };
+        let services = Arc::new(Services::new(ports, tokens, SecretHasher::default(), info));
         services.look_at_mode().await?;
         services.follow_mode();
         let followers = Followers::new(config.limits.max_followers_per_address);

@@ -42,6 +42,28 @@ pub struct ServiceInfo {
     pub limits: crate::config::LimitsConfig,
 }
 
+/// What the services stand on.
+pub struct Ports {
+    /// Reading, from memory where it is known to be true.
+    pub reads: Arc<dyn Reads>,
+    /// Changing boards.
+    pub writes: Arc<dyn Writes>,
+    /// Following the change log.
+    pub feed: Arc<dyn Feed>,
+    /// Accounts, and their refresh tokens.
+    pub accounts: Arc<dyn Accounts>,
+    /// Whether sessions go on.
+    pub sessions: Arc<dyn Sessions>,
+    /// Share links and collaborators.
+    pub sharing: Arc<dyn Sharing>,
+    /// Folders with a password.
+    pub folder_locks: Arc<dyn FolderLocks>,
+    /// Whether the database takes writes.
+    pub read_only_mode: Arc<dyn ReadOnlyMode>,
+    /// API keys.
+    pub keys: Arc<dyn ApiKeys>,
+}
+
 /// Everything that the layers above ask for.
 pub struct Services {
     reads: Arc<dyn Reads>,
@@ -65,20 +87,8 @@ pub struct Services {
 impl Services {
     /// Puts the services over the ports.
     #[must_use]
-    pub fn new(
-        reads: Arc<dyn Reads>,
-        writes: Arc<dyn Writes>,
-        feed: Arc<dyn Feed>,
-        accounts: Arc<dyn Accounts>,
-        sessions: Arc<dyn Sessions>,
-        sharing: Arc<dyn Sharing>,
-        folder_locks: Arc<dyn FolderLocks>,
-        read_only_mode: Arc<dyn ReadOnlyMode>,
-        keys: Arc<dyn ApiKeys>,
-        tokens: Tokens,
-        hasher: SecretHasher,
-        info: ServiceInfo,
-    ) -> Self {
+    pub fn new(ports: Ports, tokens: Tokens, hasher: SecretHasher, info: ServiceInfo) -> Self {
+        let Ports { reads, writes, feed, accounts, sessions, sharing, folder_locks, read_only_mode, keys } = ports;
         Services {
             reads,
             writes,

@@ -52,7 +52,7 @@ impl Store {
         let user = rows.into_iter().next().map(|row| Arc::new(user_from(row)));
         match &user {
             Some(user) => work.finish(user.id.0).await?,
-            None => work.give_up().await?,
+            None => work.give_up().await,
         }
         Ok(user)
     }

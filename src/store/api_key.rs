@@ -145,7 +145,7 @@ impl ApiKeys for Store {
                 Ok(Some(made))
             }
             None => {
-                work.give_up().await?;
+                work.give_up().await;
                 Ok(None)
             }
         }
@@ -174,7 +174,7 @@ impl ApiKeys for Store {
                 Ok(Some(revoked))
             }
             None => {
-                work.give_up().await?;
+                work.give_up().await;
                 Ok(None)
             }
         }

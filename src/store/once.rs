@@ -2,17 +2,15 @@
 //! often and by how many at the same moment it is asked for. Dropping it undoes everything.
 
 use diesel::{deserialize::FromSqlRow, expression::QueryMetadata, pg::Pg, query_dsl::CompatibleType};
-use diesel_async::{
-    AnsiTransactionManager, AsyncPgConnection, TransactionManager, pooled_connection::bb8::PooledConnection,
-};
+use diesel_async::{AsyncPgConnection, pooled_connection::bb8::PooledConnection};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
     Store,
     change::{claim, remember},
-    error::from_diesel,
     statement::Statement,
+    transaction::{begin, commit, roll_back},
 };
 use crate::domain::{Claim, Error, IdempotencyKey, Outcome, Refusal, Result};
 
@@ -36,9 +34,7 @@ impl Store {
     /// Begins a transaction, unless it was done before under the same key.
     pub(super) async fn once<'a>(&'a self, key: Option<&'a IdempotencyKey>) -> Outcome<Once<'a>> {
         let mut connection = self.connection().await?;
-        AnsiTransactionManager::begin_transaction(&mut *connection)
-            .await
-            .map_err(|error| from_diesel("once.begin", error))?;
+        begin(&mut connection).await?;
         let claim = match key {
             Some(key) => claim(self, &mut connection, key).await?,
             None => Claim::Free,
@@ -46,9 +42,7 @@ impl Store {
         if matches!(claim, Claim::Free) {
             return Ok(Once::Now(Work { store: self, connection, key }));
         }
-        AnsiTransactionManager::rollback_transaction(&mut *connection)
-            .await
-            .map_err(|error| from_diesel("once.rollback", error))?;
+        roll_back(&mut connection).await;
         match claim {
             Claim::Done(result) => {
                 let id = result.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok());
@@ -75,15 +69,11 @@ impl Work<'_> {
         if let Some(key) = self.key {
             remember(self.store, &mut self.connection, key, json!({ "id": id })).await?;
         }
-        AnsiTransactionManager::commit_transaction(&mut *self.connection)
-            .await
-            .map_err(|error| from_diesel("once.commit", error))
+        commit(&mut self.connection).await
     }
 
     /// Undoes everything; nothing was found to do.
-    pub(super) async fn give_up(mut self) -> Result<()> {
-        AnsiTransactionManager::rollback_transaction(&mut *self.connection)
-            .await
-            .map_err(|error| from_diesel("once.rollback", error))
+    pub(super) async fn give_up(mut self) {
+        roll_back(&mut self.connection).await;
     }
 }

@@ -41,7 +41,7 @@ impl Store {
         let rows: Vec<Uuid> = work.run(statement).await?;
         match rows.first() {
             Some(id) => work.finish(*id).await?,
-            None => work.give_up().await?,
+            None => work.give_up().await,
         }
         Ok(rows.first().copied())
     }
