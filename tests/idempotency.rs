@@ -27,6 +27,7 @@ const ROLE: Mutation =
     mutation("changeCollaboratorRole", "ChangeCollaboratorRoleInput", "collaborator { user { id } role }");
 const REMOVE: Mutation = mutation("removeCollaborator", "RemoveCollaboratorInput", "userId");
 const UPDATE: Mutation = mutation("updateViewer", "UpdateViewerInput", "user { name }");
+const SET_PASSWORD: Mutation = mutation("setFolderPassword", "SetFolderPasswordInput", "folder { id }");
 const SIGN_UP: Mutation = mutation("signUp", "SignUpInput", "accessToken refreshToken user { id email }");
 
 impl Mutation {
@@ -178,4 +179,23 @@ async fn passwords_of_links_are_told_apart_without_being_kept() {
         assert_eq!(share(password).await["userErrors"][0]["__typename"], "IdempotencyKeyReusedError");
     }
     assert_eq!(value(&app.sql, "SELECT count(*) FROM board_shares").await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_password_of_a_folder_is_another_request() {
+    let (app, owner, _, _) = setup().await;
+    let board = BoardBuilder::new(owner.id, "With a folder").nodes(1).make(&app).await;
+    let set = async |password: &str, key: &str| {
+        let input = json!({ "id": board.nodes[0].to_string(), "password": password, "idempotencyKey": key });
+        SET_PASSWORD.run(&app, Some(&owner), input).await
+    };
+    let hash = async || value(&app.sql, "SELECT password_hash FROM folder_nodes WHERE password_hash IS NOT NULL").await;
+    assert_eq!(set("open sesame", "k").await["userErrors"], json!([]));
+    let first = hash().await;
+    assert_eq!(set("open sesame", "k").await["userErrors"], json!([]));
+    assert_eq!(hash().await, first, "done once");
+    assert_eq!(set("another", "k").await["userErrors"][0]["__typename"], "IdempotencyKeyReusedError");
+    assert_eq!(hash().await, first);
+    assert_eq!(set("another", "l").await["userErrors"], json!([]));
+    assert_ne!(hash().await, first);
 }

@@ -94,6 +94,20 @@ impl SecretHasher {
         .await
     }
 
+    /// The same for the same password and salt, and as slow as [`SecretHasher::hash`]: by this, passwords are told apart where a
+    /// fast digest could be guessed from.
+    ///
+    /// # Errors
+    /// As [`SecretHasher::hash`].
+    pub async fn fingerprint(&self, password: &SecretString, salt: [u8; 32]) -> Result<[u8; 32]> {
+        self.work(password, move |password| {
+            let mut output = [0; 32];
+            Argon2::default().hash_password_into(password, &salt, &mut output).map_err(Error::internal)?;
+            Ok(output)
+        })
+        .await
+    }
+
     async fn work<T: Send + 'static>(
         &self,
         password: &SecretString,
@@ -149,6 +163,17 @@ mod tests {
         assert!(hasher.verify(&right, &hash).await.unwrap());
         assert!(!hasher.verify(&wrong, &hash).await.unwrap());
         assert_ne!(hasher.hash(&right).await.unwrap(), hash);
+    }
+
+    #[tokio::test]
+    async fn a_fingerprint_depends_on_the_password_and_the_salt() {
+        let hasher = SecretHasher::default();
+        let of = async |password: &str, salt: u8| {
+            hasher.fingerprint(&SecretString::from(password), [salt; 32]).await.unwrap()
+        };
+        assert_eq!(of("x", 1).await, of("x", 1).await);
+        assert_ne!(of("x", 1).await, of("y", 1).await);
+        assert_ne!(of("x", 1).await, of("x", 2).await);
     }
 
     #[tokio::test]

@@ -15,11 +15,11 @@ use crate::{
 #[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
 #[graphql(remote = "domain::ApiKeyScope")]
 pub(super) enum ApiKeyScope {
-    /// Queries and subscriptions.
+    /// Queries and subscriptions, and opening folders with their password.
     Read,
     /// Making, changing and deleting boards and what lies on them. Not saying who sees a board.
     Write,
-    /// Share links, collaborators, `isPublic` and `isTemplate` of boards, API keys, the account. Not signing up, in or out.
+    /// Share links, collaborators, passwords of folders, `isPublic` and `isTemplate` of boards, API keys, the account. Not signing up, in or out.
     Admin,
 }
 

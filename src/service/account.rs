@@ -137,14 +137,15 @@ impl Services {
         self.sign_ins.sign_ups.count(source(address))?;
         // Whoever signs up is nobody yet: keys belong to the address.
         let principal = token_digest(&format!("sign-up {email}"));
-        let request = origin.idempotency.map(|key| IdempotencyKey { principal, ..key });
+        let key = origin.idempotency.map(|key| IdempotencyKey { principal, ..key });
+        let request = self.with_password(key, Some(password)).await?;
         let password_hash = self.shares.hasher().hash(password).await?;
         let account = NewAccount { id: UserId::generate(), email: email.clone(), name, password_hash };
         let id = account.id;
         let taken = || Refusal::conflict("email", None, vec!["email"], "There is an account with this address");
         let user = self.accounts.create_account(account, request.as_ref()).await?.ok_or_else(taken)?;
         if user.id != id {
-            // Passwords are no part of the digest by which requests are told apart.
+            // The account may have another password by now, or be deactivated.
             let user = self.check_sign_in(&email, password, address).await.map_err(|error| match error.code() {
                 Code::Unauthenticated => Failure::Refused(Refusal::key_reused()),
                 _ => Failure::Failed(error),

@@ -81,25 +81,14 @@ impl Services {
         };
         let token = random_token("share")?;
         let digest = token_digest(token.expose_secret());
-        let ShareTerms { permission, password, max_uses, expires_at } = terms;
+        let request = self.with_password(origin.idempotency, terms.password.as_ref()).await?;
+        let ShareTerms { permission, max_uses, expires_at, .. } = terms;
         let id = ShareId::generate();
         let new = NewShare { id, board, by, token: digest, permission, password_hash, max_uses, expires_at };
-        let made = self.sharing.add_share(new, origin.idempotency.as_ref()).await?;
+        let made = self.sharing.add_share(new, request.as_ref()).await?;
         let gone = || Refusal::not_found("idempotencyKey", "The link of this key is gone");
         let share = self.sharing.share(made).await?.ok_or_else(gone)?;
-        if made != id && !self.opens_with(&share, password.as_ref()).await? {
-            // Passwords are no part of the digest by which requests are told apart.
-            return Err(Refusal::key_reused().into());
-        }
         Ok((share, (made == id).then_some(token)))
-    }
-
-    async fn opens_with(&self, share: &Share, password: Option<&SecretString>) -> Result<bool> {
-        match (&share.password_hash, password) {
-            (Some(hash), Some(password)) => self.shares.hasher().verify(password, hash).await,
-            (None, None) => Ok(true),
-            _ => Ok(false),
-        }
     }
 
     /// Ends a share link, for everybody and at once.

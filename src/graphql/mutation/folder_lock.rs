@@ -11,7 +11,7 @@ use super::{
     Writing, board_of, change,
     input::WriteOptions,
     no_node,
-    payload::{UserError, payload},
+    payload::{Refused, UserError, payload},
     read_id,
 };
 use crate::domain::{Action, BoardId, ChangeSet, NodeId, Outcome, Refusal};
@@ -81,7 +81,16 @@ impl FolderLockMutations {
         ctx: &Context<'_>,
         #[graphql(desc = "The folder and its new password.")] input: SetFolderPasswordInput,
     ) -> Result<SetFolderPasswordPayload> {
-        let writing = Writing::begin(ctx, input.options)?;
+        let mut writing = Writing::begin(ctx, input.options)?;
+        if let MaybeUndefined::Value(password) = &input.password {
+            let Session { services, viewer, .. } = &*writing.session;
+            let password = SecretString::from(password.as_str());
+            let options = services.options_with_password(viewer, writing.options.clone(), &password).await;
+            match writing.settled(options).await? {
+                Ok(options) => writing.options = options,
+                Err(error) => return Ok(SetFolderPasswordPayload::refused(writing.client_mutation_id, error)),
+            }
+        }
         let set = async {
             let id: NodeId = read_id("id", &input.id)?;
             let board_id = board_of(&writing.session, "id", id).await??;
@@ -112,9 +121,7 @@ impl FolderLockMutations {
                 });
                 SetFolderPasswordPayload { folder, board: done.board(), client_mutation_id, user_errors: Vec::new() }
             }
-            Err(error) => {
-                SetFolderPasswordPayload { folder: None, board: None, client_mutation_id, user_errors: vec![error] }
-            }
+            Err(error) => SetFolderPasswordPayload::refused(client_mutation_id, error),
         })
     }
 
@@ -150,13 +157,7 @@ impl FolderLockMutations {
                     user_errors: Vec::new(),
                 }
             }
-            Err(error) => UnlockFolderPayload {
-                folder: None,
-                unlock_token: None,
-                expires_at: None,
-                client_mutation_id,
-                user_errors: vec![error],
-            },
+            Err(error) => UnlockFolderPayload::refused(client_mutation_id, error),
         })
     }
 }

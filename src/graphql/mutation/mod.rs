@@ -44,7 +44,8 @@ pub struct Mutation(
     api_key::ApiKeyMutations,
 );
 
-/// Fields of inputs that hold secrets. Their digest is not stored: whoever reads the database could guess by it.
+/// Fields of inputs that hold secrets. They are no part of the digest, from which whoever reads the database could guess;
+/// `Services::with_password` has requests told apart by them.
 const SECRETS: &[&str] = &["password", "refreshToken"];
 
 fn without_secrets(input: Value) -> Value {

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use chrono::Utc;
 use serde_json::json;
 
-use super::{WriteOptions, origin, reaches_for_board, validate};
+use super::{
+    WriteOptions,
+    origin::{origin, reaches_for_board},
+    validate,
+};
 use crate::{
     access::{Granted, Viewer},
     domain::{AnyId, Board, BoardEdit, BoardId, BoardRecord, Claim, Error, Outcome, Permission, Refusal, User},

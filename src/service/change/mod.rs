@@ -9,18 +9,22 @@ mod draft;
 mod folders;
 mod links;
 mod nodes;
+mod origin;
 pub(in crate::service) mod validate;
 
 use std::{collections::HashSet, sync::Arc};
 
-use self::draft::{Draft, Loaded};
+pub(in crate::service) use self::origin::origin;
+use self::{
+    draft::{Draft, Loaded},
+    origin::{reaches, reaches_for_board},
+};
 use super::Services;
 use crate::{
     access::{Authority, Granted, Viewer},
     domain::{
-        Action, AnyId, BoardEdit, BoardId, BoardRecord, BoardWrites, Change, ChangeSet, Claim, IdempotencyKey, LinkId,
-        LinkKind, MAX_CHANGES, NodeId, Origin, Outcome, Permission, Place, Refusal, Sealed, Spot,
-        ports::BoardTransaction,
+        Action, AnyId, BoardId, BoardRecord, BoardWrites, Change, ChangeSet, Claim, IdempotencyKey, LinkId, LinkKind,
+        MAX_CHANGES, NodeId, Origin, Outcome, Permission, Place, Refusal, Sealed, Spot, ports::BoardTransaction,
     },
 };
 
@@ -146,21 +150,6 @@ async fn drafted(
     Ok(Drafted::Anew(Box::new(draft.into_writes()), nodes, links))
 }
 
-/// Whose write it is, if their credential reaches that far; every write begins with this. Keys are the caller's own: nobody
-/// can ask for a result of somebody else.
-pub(in crate::service) fn origin(viewer: &Viewer, options: WriteOptions) -> Result<Origin, Refusal> {
-    let WriteOptions { client_mutation_id, idempotency_key, request, authority } = options;
-    reaches(viewer, authority)?;
-    for (field, value) in [("clientMutationId", &client_mutation_id), ("idempotencyKey", &idempotency_key)] {
-        let fits = value.as_ref().is_none_or(|value| (1..=255).contains(&value.len()) && !value.contains('\0'));
-        if !fits {
-            return Err(Refusal::invalid(field, "From 1 to 255 bytes, without NUL"));
-        }
-    }
-    let idempotency = idempotency_key.map(|key| IdempotencyKey { principal: viewer.principal(), key, request });
-    Ok(Origin { actor: viewer.user().map(|user| user.id), client_mutation_id, idempotency })
-}
-
 async fn replayed(
     transaction: &mut dyn BoardTransaction,
     key: &IdempotencyKey,
@@ -180,24 +169,6 @@ async fn replayed(
         nodes: texts("nodes").iter().filter_map(|id| id.parse().ok()).collect(),
         links: texts("links").iter().filter_map(|id| id.parse().ok()).collect(),
     }))
-}
-
-/// Whether the caller's credential reaches so far.
-fn reaches(viewer: &Viewer, needed: Authority) -> Result<(), Refusal> {
-    if viewer.authority() >= needed {
-        return Ok(());
-    }
-    let message = match needed {
-        Authority::Full => "This cannot be done with an API key",
-        Authority::Admin => "This takes an API key of the scope ADMIN",
-        Authority::Read | Authority::Write => "This takes an API key of the scope WRITE",
-    };
-    Err(Refusal { path: Vec::new(), ..Refusal::forbidden("", message) })
-}
-
-/// Saying who sees a board is more than changing it.
-fn reaches_for_board(viewer: &Viewer, edit: &dyn BoardEdit) -> Result<(), Refusal> {
-    if edit.is_for_owner() { reaches(viewer, Authority::Admin) } else { Ok(()) }
 }
 
 fn apply_one(
