@@ -11,7 +11,8 @@ from gateway import Failure, Gateway
 from measuring import ID_ALPHABET
 
 # Done in the background: for memory, for followers, once a day. Whatever begins so.
-BACKGROUND = ("stamps", "snapshot.", "events.", "expired.", "partitions.", "max_connections")
+BACKGROUND = ("stamps", "snapshot.", "events.", "presence.", "read_only", "api_keys.used", "expired.", "partitions.", "ping",
+              "max_connections")
 # The scenario is run this often; the first time, statements are prepared and memory is empty.
 ROUNDS = 3
 BATCH = 500
@@ -120,6 +121,8 @@ def of_accounts(asker: Asker, token: str, number: int) -> None:
     asker.change(theirs, "acceptInvitation", "acceptInvitation", on)
     asker.change(token, "changeCollaboratorRole", "changeCollaboratorRole", on | {"userId": person, "role": "EDIT"})
     asker.change(token, "removeCollaborator", "removeCollaborator", on | {"userId": person})
+    key = asker.change(token, "createApiKey", "createApiKey", {"name": f"Key {number}", "scopes": ["READ"]}, "apiKey { id }")
+    asker.change(token, "revokeApiKey", "revokeApiKey", {"id": key["apiKey"]["id"]})
     asker.change("", "signOut", "signOut", {"refreshToken": guest["refreshToken"]})
 
 

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { clients, Follower, once } from './follower.mjs';
-import { account, board, change, Way, write } from './gateway.mjs';
+import { account, board, change, Watched, Way, write } from './gateway.mjs';
 
 const LIMIT = { timeout: 120_000 };
 
@@ -14,12 +14,12 @@ const LIMIT = { timeout: 120_000 };
 // connection is closed or refused with. docs/clients.md says what they mean.
 const ENDINGS = {
   'graphql-ws': {
-    removed: { end: ['UNAUTHENTICATED', 'INVALID_ARGUMENT'], again: ['INVALID_ARGUMENT'] },
-    revoked: { end: ['UNAUTHENTICATED', 4401], again: [1002, 4403] },
-    refused: { end: [1002, 4403] },
+    removed: { end: ['INVALID_ARGUMENT'], again: ['INVALID_ARGUMENT'] },
+    revoked: { end: ['UNAUTHENTICATED', 4401], again: [4403] },
+    refused: { end: [4403] },
   },
   'graphql-sse': {
-    removed: { end: ['UNAUTHENTICATED', 'INVALID_ARGUMENT'], again: ['INVALID_ARGUMENT'] },
+    removed: { end: ['INVALID_ARGUMENT'], again: ['INVALID_ARGUMENT'] },
     revoked: { end: ['UNAUTHENTICATED'], again: [401] },
     refused: { end: [401] },
   },
@@ -136,6 +136,27 @@ for (const [name, client] of Object.entries(clients)) {
     assert.deepEqual(follower.names, []);
   });
 }
+
+test('graphql-ws: a quiet client is asked whether it is there, and hears on', LIMIT, async (t) => {
+  const followed = await board();
+  const pings = new Watched();
+  let heard = 0;
+  let connections = 0;
+  const connected = (socket) => {
+    connections += 1;
+    socket.on('ping', () => {
+      heard += 1;
+      pings.changed();
+    });
+  };
+  const quiet = clients['graphql-ws']({ ...followed.owner, on: { connected } });
+  t.after(() => quiet.dispose());
+  const follower = new Follower(quiet, followed.id, followed.eventCursor);
+  await pings.until(() => heard > 0 || follower.end);
+  await write(followed, 'after a while');
+  await follower.until(() => follower.names.includes('after a while') || follower.end);
+  assert.deepEqual([follower.end, connections], [null, 1]);
+});
 
 /** Holds the end of a subscription against the ways in which it may be told. */
 function assertTold({ codes, closed }, ways) {
