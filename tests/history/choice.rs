@@ -118,7 +118,7 @@ impl Choices {
             form,
             insists: self.rng.random_bool(0.3),
             insists_on_board: matches!(steps[0], Step::Describe { .. }) && self.rng.random_bool(0.2),
-            looks: self.rng.random_bool(0.5),
+            looks: self.rng.random_bool(0.4),
             others: (0..3).map(|_| self.node(board)).collect(),
             steps,
         }
@@ -166,10 +166,11 @@ impl Choices {
     }
 
     fn spot(&mut self, board: usize) -> Spot {
-        match self.rng.random_range(0..10) {
-            0..5 => Spot::Last,
-            5..7 => Spot::First,
-            7 => Spot::Before(self.node(board)),
+        // A neighbour drawn by lot seldom lies in the folder.
+        match self.rng.random_range(0..20) {
+            0..12 => Spot::Last,
+            12..18 => Spot::First,
+            18 => Spot::Before(self.node(board)),
             _ => Spot::After(self.node(board)),
         }
     }
@@ -283,7 +284,7 @@ impl Choices {
                 nodes.iter().filter(|(_, kind)| *kind == Kind::Folder).map(|(id, _)| *id).collect();
             let folder = *folders.choose(&mut self.rng).unwrap();
             let link = *links.choose(&mut self.rng).unwrap();
-            let spot = if self.rng.random_bool(0.8) { Spot::Last } else { Spot::After(other) };
+            let spot = if self.rng.random_bool(0.9) { Spot::Last } else { Spot::After(other) };
             let place = self.rng.random_bool(0.8).then_some(Place { folder, spot });
             steps.push(match self.rng.random_range(0..20) {
                 0..4 => {

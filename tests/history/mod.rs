@@ -288,14 +288,14 @@ async fn cut(ways: &[Arc<Proxy>; 2], seed: u64) {
     loop {
         tokio::time::sleep(Duration::from_millis(rng.random_range(30..500))).await;
         let way = &ways[rng.random_range(0..ways.len())];
-        match rng.random_range(0..60) {
-            0..20 => way.at_commit(AtCommit::LoseAnswer),
-            20..34 => way.at_commit(AtCommit::LoseRequest),
-            34..50 => way.sever(rng.random_range(2..6), rng.random_range(0..6)),
-            50..55 => way.sever(1, 0),
-            55..59 => {
+        match rng.random_range(0..100) {
+            0..38 => way.at_commit(AtCommit::LoseAnswer),
+            38..62 => way.at_commit(AtCommit::LoseRequest),
+            62..90 => way.sever(rng.random_range(2..6), rng.random_range(0..6)),
+            90..95 => way.sever(1, 0),
+            95..99 => {
                 way.cut();
-                tokio::time::sleep(Duration::from_millis(rng.random_range(50..400))).await;
+                tokio::time::sleep(Duration::from_millis(rng.random_range(50..300))).await;
                 way.resume();
             }
             // Longer than memory counts as true without a look.
