@@ -92,6 +92,8 @@ impl App {
             folder_locks: Arc::new(store.clone()),
             read_only_mode: Arc::new(store.clone()),
             keys: Arc::new(store.clone()),
+            activities: Arc::new(store.clone()),
+            usages: Arc::new(store.clone()),
         };
         let services = Arc::new(Services::new(ports, tokens, SecretHasher::default(), info));
         services.look_at_mode().await?;

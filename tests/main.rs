@@ -13,6 +13,7 @@
 mod access;
 mod access_writes;
 mod accounts;
+mod activity;
 mod api_keys;
 mod architecture;
 mod artifacts;

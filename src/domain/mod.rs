@@ -3,6 +3,7 @@
 //! No I/O happens here, and no library of the layers above or of the adapters is named.
 
 pub mod account;
+pub mod activity;
 pub mod answer;
 pub mod api_key;
 pub mod board;
@@ -21,10 +22,12 @@ pub mod refusal;
 pub mod share;
 pub mod sharing;
 pub mod snapshot;
+pub mod usage;
 pub mod user;
 mod words;
 
 pub use account::{AccountEdit, Credentials, NewAccount, NewRefreshToken, Refreshed};
+pub use activity::{ACTIVITY_ORDER, Activity, ActivityKind};
 pub use answer::{AnswerKey, Basis};
 pub use api_key::{API_KEY_ORDER, ApiKey, ApiKeyScope, NewApiKey};
 pub use board::{
@@ -50,4 +53,5 @@ pub use refusal::{Failure, Outcome, Refusal, RefusalKind};
 pub use share::{Redemption, Share, TokenDigest};
 pub use sharing::{Collaborator, Invitation, NewShare};
 pub use snapshot::{Snapshot, Stamp, Stamps};
+pub use usage::{UsageMetric, UsagePoint};
 pub use user::User;

@@ -13,11 +13,12 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    AnswerKey, ApiKey, ApiKeyId, Basis, Below, Board, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats,
-    BoardWrites, Child, Claim, Collaborator, Committed, Credentials, IdempotencyKey, Invitation, Link, LinkId,
-    LinkKind, LinkList, LinkPageKey, ListedBoard, NewAccount, NewApiKey, NewRefreshToken, NewShare, Node, NodeId,
-    NodeKey, NodeList, NodePageKey, NodeText, Origin, Outcome, Page, PageRequest, Permission, Redemption, Refreshed,
-    Result, Sealed, Share, ShareId, Snapshot, Stamps, StoredNode, TokenDigest, Unlock, User, UserId,
+    Activity, AnswerKey, ApiKey, ApiKeyId, Basis, Below, Board, BoardEvent, BoardId, BoardList, BoardRecord,
+    BoardStats, BoardWrites, Child, Claim, Collaborator, Committed, Credentials, IdempotencyKey, Invitation, Link,
+    LinkId, LinkKind, LinkList, LinkPageKey, ListedBoard, NewAccount, NewApiKey, NewRefreshToken, NewShare, Node,
+    NodeId, NodeKey, NodeList, NodePageKey, NodeText, Origin, Outcome, Page, PageRequest, Permission, Redemption,
+    Refreshed, Result, Sealed, Share, ShareId, Snapshot, Stamps, StoredNode, TokenDigest, Unlock, UsageMetric,
+    UsagePoint, User, UserId,
 };
 
 /// Reading boards.
@@ -307,6 +308,32 @@ pub trait Wires: Send + Sync {
 pub trait Wire: Send + Sync {
     /// Tells that boards changed.
     async fn tell(&self, boards: &[BoardId]) -> Result<()>;
+}
+
+/// What happened on boards.
+#[async_trait]
+pub trait Activities: Send + Sync {
+    /// Keeps what happened; what is known already, or on boards that are gone, is left out.
+    async fn write_activities(&self, activities: &[Activity]) -> Result<()>;
+    /// A page of what happened on a board, the last first.
+    async fn activity_page(&self, board: BoardId, page: &PageRequest) -> Result<Page<Activity>>;
+    /// How much happened on a board.
+    async fn activity_count(&self, board: BoardId) -> Result<i64>;
+}
+
+/// How much accounts use.
+#[async_trait]
+pub trait Usages: Send + Sync {
+    /// Adds to the use of hours.
+    async fn add_usage(&self, counts: &[(UserId, UsageMetric, UsagePoint)]) -> Result<()>;
+    /// The use of an account in the hours of a time, the first first.
+    async fn usage(
+        &self,
+        user: UserId,
+        metric: UsageMetric,
+        from: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<Vec<UsagePoint>>;
 }
 
 /// Whether writes are possible.

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{
+    activity::{ActivityConnection, ActivityRows},
     event::{BoardEventConnection, EventRows},
     link::{LinkConnection, LinkKind, LinkRows},
     node::{BoardNodeConnection, NodeFilter, NodeOrder, NodeRows, NodeType, Rect},
@@ -19,8 +20,8 @@ use super::{
 };
 use crate::{
     domain::{
-        self, BoardList, BoardRecord, EVENT_ORDER, LINK_ORDER, LinkList, LinkPageKey, ListedBoard, NodeList,
-        NodePageKey, NodeScope, Page, PageRequest, event_place,
+        self, ACTIVITY_ORDER, BoardList, BoardRecord, EVENT_ORDER, LINK_ORDER, LinkList, LinkPageKey, ListedBoard,
+        NodeList, NodePageKey, NodeScope, Page, PageRequest, event_place,
     },
     service,
 };
@@ -176,6 +177,19 @@ impl Board {
             sealed: domain::Sealed::default(),
         };
         Ok(Box::pin(LinkRows::read(&self.0, LinkPageKey { list, page })).await?)
+    }
+
+    /// What happened on the board, the last first, for people to read: it is told half a second later, and what a server that was
+    /// killed noted last is lost. What programs must not miss is in `events`.
+    async fn activity(
+        &self,
+        #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
+        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
+    ) -> Result<ActivityConnection> {
+        let page = PageRequest::new(first, after.as_deref(), last, before.as_deref(), ACTIVITY_ORDER)?;
+        Ok(Box::pin(ActivityRows::read(&self.0, &page)).await?)
     }
 
     /// What changed on the board, oldest first: the log that subscriptions follow.

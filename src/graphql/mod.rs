@@ -3,6 +3,7 @@
 //! [`Api::new`] builds the schema with nothing connected, so the SDL needs no database; [`Api::answer`] answers a request of
 //! a [`Session`]. Mutations have a folder of their own; subscriptions are `subscription.rs`, and run by [`Api::stream`].
 
+mod activity;
 mod answer;
 mod api_key;
 mod board;
@@ -62,6 +63,7 @@ impl Api {
 
     /// Answers one request, from memory if its answer is there and still true. Every error of an answer has a code.
     pub async fn answer(&self, session: Arc<Session>, request: Request) -> Answer {
+        session.services.count_call(&session.viewer);
         let key = answer::key(&session.viewer, &request);
         if let Some(body) = key.and_then(|key| session.loaders.kept_answer(&key)) {
             return Answer { body, ran: true };
@@ -90,6 +92,7 @@ impl Api {
 impl Api {
     /// Runs one operation as a stream: a subscription with a response for each event, anything else with one.
     pub fn stream(&self, session: Arc<Session>, request: Request) -> BoxStream<'static, Response> {
+        session.services.count_call(&session.viewer);
         let refuse = |error| stream::iter([refused(&error)]).boxed();
         match limits::admit(request, &self.limits) {
             Ok(mut request) => {

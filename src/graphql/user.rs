@@ -6,6 +6,7 @@ use async_graphql::{ID, Object, Result};
 use chrono::{DateTime, Utc};
 
 use super::{
+    activity::{UsageMetric, UsagePoint},
     api_key::{ApiKeyConnection, ApiKeyRows},
     board::{BoardConnection, BoardRows},
     rows::Rows,
@@ -125,6 +126,22 @@ impl User {
         let page = PageRequest::new(first, after.as_deref(), last, before.as_deref(), API_KEY_ORDER)?;
         self.session.loaders.rests_on_more();
         Ok(Box::pin(ApiKeyRows::read(&self.session, self.account.id, &page)).await?)
+    }
+
+    /// How much the account used, hour by hour, the first hour first; hours without use are left out. Of one's own account; empty
+    /// for everybody else. What was used in the last second may not be counted yet.
+    async fn usage(
+        &self,
+        #[graphql(desc = "What is counted.")] metric: UsageMetric,
+        #[graphql(desc = "Hours that end after this moment.")] from: DateTime<Utc>,
+        #[graphql(desc = "Hours that begin before this moment, at most 92 days later.")] to: DateTime<Utc>,
+    ) -> Result<Vec<UsagePoint>> {
+        self.session.loaders.rests_on_more();
+        if self.own().is_none() {
+            return Ok(Vec::new());
+        }
+        let points = Box::pin(self.session.services.usage(self.account.id, metric.into(), from, to)).await?;
+        Ok(points.into_iter().map(UsagePoint::from).collect())
     }
 
     /// Boards of the account that changed last, newest first; of one's own account.

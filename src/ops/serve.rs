@@ -113,6 +113,7 @@ async fn serve_on(
     if tokio::time::timeout(DRAIN, drained).await.is_err() {
         tracing::warn!("Requests still ran after {} s and were cut off", DRAIN.as_secs());
     }
+    app.services.write_journal().await;
     ended
 }
 

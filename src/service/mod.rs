@@ -9,6 +9,7 @@ pub mod attempts;
 pub mod board;
 pub mod change;
 pub mod folder_lock;
+pub mod journal;
 pub mod read_only;
 pub mod share;
 pub mod sharing;
@@ -23,11 +24,13 @@ use crate::{
     config::Environment,
     domain::{
         BoardEvent, BoardId,
-        ports::{Accounts, ApiKeys, Feed, FolderLocks, ReadOnlyMode, Reads, Sessions, Sharing, Writes},
+        ports::{
+            Accounts, Activities, ApiKeys, Feed, FolderLocks, ReadOnlyMode, Reads, Sessions, Sharing, Usages, Writes,
+        },
     },
 };
 
-use self::{account::SignInGate, api_key::KeyUses, folder_lock::FolderGate, share::ShareGate};
+use self::{account::SignInGate, api_key::KeyUses, folder_lock::FolderGate, journal::Journal, share::ShareGate};
 
 /// What the API tells about the server it runs on.
 #[derive(Clone, Debug)]
@@ -62,6 +65,10 @@ pub struct Ports {
     pub read_only_mode: Arc<dyn ReadOnlyMode>,
     /// API keys.
     pub keys: Arc<dyn ApiKeys>,
+    /// What happened on boards.
+    pub activities: Arc<dyn Activities>,
+    /// How much accounts use.
+    pub usages: Arc<dyn Usages>,
 }
 
 /// Everything that the layers above ask for.
@@ -78,6 +85,7 @@ pub struct Services {
     refuses_writes: AtomicBool,
     keys: Arc<dyn ApiKeys>,
     key_uses: KeyUses,
+    journal: Journal,
     sign_ins: SignInGate,
     tokens: Tokens,
     shares: ShareGate,
@@ -88,7 +96,19 @@ impl Services {
     /// Puts the services over the ports.
     #[must_use]
     pub fn new(ports: Ports, tokens: Tokens, hasher: SecretHasher, info: ServiceInfo) -> Self {
-        let Ports { reads, writes, feed, accounts, sessions, sharing, folder_locks, read_only_mode, keys } = ports;
+        let Ports {
+            reads,
+            writes,
+            feed,
+            accounts,
+            sessions,
+            sharing,
+            folder_locks,
+            read_only_mode,
+            keys,
+            activities,
+            usages,
+        } = ports;
         Services {
             reads,
             writes,
@@ -102,6 +122,7 @@ impl Services {
             refuses_writes: AtomicBool::new(false),
             key_uses: KeyUses::new(Arc::clone(&keys)),
             keys,
+            journal: Journal::new(activities, usages),
             sign_ins: SignInGate::default(),
             tokens,
             shares: ShareGate::new(hasher),

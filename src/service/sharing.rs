@@ -12,8 +12,8 @@ use super::{
 use crate::{
     access::{Granted, Viewer, secret_hash::random_token, token_digest},
     domain::{
-        BoardId, BoardRecord, Collaborator, Error, Failure, Invitation, NewShare, Outcome, Permission, Refusal, Result,
-        Share, ShareId, UserId,
+        ActivityKind, AnyId, BoardId, BoardRecord, Collaborator, Error, Failure, Invitation, NewShare, Outcome,
+        Permission, Refusal, Result, Share, ShareId, UserId,
     },
 };
 
@@ -88,6 +88,9 @@ impl Services {
         let made = self.sharing.add_share(new, request.as_ref()).await?;
         let gone = || Refusal::not_found("idempotencyKey", "The link of this key is gone");
         let share = self.sharing.share(made).await?.ok_or_else(gone)?;
+        if made == id {
+            self.note(viewer, board, ActivityKind::BoardShared, None);
+        }
         Ok((share, (made == id).then_some(token)))
     }
 
@@ -107,6 +110,7 @@ impl Services {
         self.sharing.revoke_share(board, share, origin.idempotency.as_ref()).await?;
         self.reads.forget_shares(board);
         self.feed.committed(board);
+        self.note(viewer, board, ActivityKind::ShareRevoked, None);
         Ok(board)
     }
 
@@ -178,6 +182,7 @@ impl Services {
             return Err(Refusal::conflict("email", None, vec!["email"], message).into());
         }
         self.has_changed(board);
+        self.note(viewer, board, ActivityKind::CollaboratorInvited, Some(AnyId::User(user.id)));
         self.collaborator(board, user.id).await
     }
 
@@ -197,6 +202,7 @@ impl Services {
             return Err(no_board(board).into());
         }
         self.has_changed(board);
+        self.note(viewer, board, ActivityKind::CollaboratorJoined, Some(AnyId::User(user)));
         let record = self.reads.boards(&[board]).await?.into_iter().flatten().next();
         record.ok_or_else(|| no_board(board).into())
     }
@@ -222,6 +228,7 @@ impl Services {
             return Err(Refusal::not_found("userId", "This account is no collaborator").into());
         }
         self.has_changed(board);
+        self.note(viewer, board, ActivityKind::CollaboratorChanged, Some(AnyId::User(user)));
         self.collaborator(board, user).await
     }
 
@@ -244,6 +251,7 @@ impl Services {
             return Err(Refusal::not_found("userId", "This account is no collaborator").into());
         }
         self.has_changed(board);
+        self.note(viewer, board, ActivityKind::CollaboratorRemoved, Some(AnyId::User(user)));
         Ok(())
     }
 

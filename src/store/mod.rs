@@ -4,6 +4,7 @@
 //! how many keys are answered at once; then one file per noun. Permission is not decided here.
 
 mod account;
+mod activity;
 mod api_key;
 mod batch;
 mod board;
@@ -28,6 +29,7 @@ mod snapshot;
 mod statement;
 pub mod tls;
 mod transaction;
+mod usage;
 mod user;
 mod wire;
 

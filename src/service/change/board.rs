@@ -12,7 +12,9 @@ use super::{
 };
 use crate::{
     access::{Granted, Viewer},
-    domain::{AnyId, Board, BoardEdit, BoardId, BoardRecord, Claim, Error, Outcome, Permission, Refusal, User},
+    domain::{
+        ActivityKind, AnyId, Board, BoardEdit, BoardId, BoardRecord, Claim, Error, Outcome, Permission, Refusal, User,
+    },
     service::Services,
 };
 
@@ -43,6 +45,11 @@ fn new_board(id: BoardId, owner: &User) -> Board {
 }
 
 impl Services {
+    fn made(&self, viewer: &Viewer, record: Arc<BoardRecord>) -> Outcome<Arc<BoardRecord>> {
+        self.note(viewer, record.board.id, ActivityKind::BoardCreated, None);
+        Ok(record)
+    }
+
     /// Makes a board; the same creation again is done once.
     ///
     /// # Errors
@@ -90,7 +97,10 @@ impl Services {
         let Board { description, thumbnail_url, settings, .. } = granted.subject().board.clone();
         let board = Board { name, description, thumbnail_url, settings, ..new_board(BoardId::generate(), owner) };
         validate::board(&board)?;
-        self.writes.create_board(board, Some((id, granted.sealed().clone())), origin(viewer, options)?).await
+        self.made(
+            viewer,
+            self.writes.create_board(board, Some((id, granted.sealed().clone())), origin(viewer, options)?).await?,
+        )
     }
 
     /// Deletes a board; for its owner.
@@ -130,6 +140,7 @@ impl Services {
         }
         transaction.delete_board(origin).await?;
         self.has_changed(id);
+        self.note(viewer, id, ActivityKind::BoardDeleted, None);
         Ok(())
     }
 
@@ -146,6 +157,7 @@ impl Services {
         let owner = account(viewer)?.id;
         let restored = self.writes.restore_board(id, owner, origin(viewer, options)?).await?;
         self.has_changed(id);
+        self.note(viewer, id, ActivityKind::BoardRestored, None);
         // A living board of the owner's own is as it was asked for.
         let record = restored.filter(|record| record.board.owner_id == owner);
         record.ok_or_else(|| no_board(id).into())

@@ -19,7 +19,7 @@ use self::{
     draft::{Draft, Loaded},
     origin::{reaches, reaches_for_board},
 };
-use super::Services;
+use super::{Services, journal};
 use crate::{
     access::{Authority, Granted, Viewer},
     domain::{
@@ -83,11 +83,12 @@ impl Services {
             "nodes": nodes.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "links": links.iter().map(ToString::to_string).collect::<Vec<_>>(),
         });
-        let is_new = !writes.is_empty();
+        let (is_new, noted) = (!writes.is_empty(), journal::noted(&writes));
         let committed = transaction.commit(writes, origin, result).await?;
         if is_new {
             self.reads.committed(&committed);
             self.feed.committed(committed.record.board.id);
+            self.note_changes(viewer, set.board_id, noted);
         } else {
             // The version is that of somebody else's change, which may not be in memory yet.
             self.reads.read(&committed.record);

@@ -1,0 +1,2 @@
+-- PostgreSQL takes no value out of a type; those that nobody uses do no harm.
+SELECT;

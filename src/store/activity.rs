@@ -1,0 +1,120 @@
+//! Activity on boards, in PostgreSQL: written many at a time, read page by page.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use uuid::Uuid;
+
+use super::{Store, error::unexpected, keyset, statement::Statement};
+use crate::domain::{
+    Activity, ActivityKind, AnyId, BoardId, LinkId, NodeId, Page, PageRequest, Result, UserId, ports::Activities,
+};
+
+type ActivitySql = (SqlUuid, Timestamptz, Nullable<SqlUuid>, SqlUuid, Text, BigInt, Nullable<Text>, Nullable<SqlUuid>);
+type ActivityRow = (Uuid, DateTime<Utc>, Option<Uuid>, Uuid, String, i64, Option<String>, Option<Uuid>);
+
+/// How the table spells what kind of object it was.
+fn object_parts(object: Option<AnyId>) -> (Option<&'static str>, Option<Uuid>) {
+    match object {
+        None => (None, None),
+        Some(AnyId::User(id)) => (Some("user"), Some(id.0)),
+        Some(AnyId::Board(id)) => (Some("board"), Some(id.0)),
+        Some(AnyId::Node(id)) => (Some("node"), Some(id.0)),
+        Some(AnyId::Link(id)) => (Some("link"), Some(id.0)),
+    }
+}
+
+fn activity_from((id, at, user, board, kind, count, object_type, object): ActivityRow) -> Result<Activity> {
+    let object = match (object_type.as_deref(), object) {
+        (Some("user"), Some(id)) => Some(AnyId::User(UserId(id))),
+        (Some("board"), Some(id)) => Some(AnyId::Board(BoardId(id))),
+        (Some("node"), Some(id)) => Some(AnyId::Node(NodeId(id))),
+        (Some("link"), Some(id)) => Some(AnyId::Link(LinkId(id))),
+        _ => None,
+    };
+    let kind = ActivityKind::from_word(&kind).ok_or_else(|| unexpected("kind of activity", &kind))?;
+    Ok(Activity { id, at, user: user.map(UserId), board: BoardId(board), kind, count, object })
+}
+
+/// What other programs write into the table is not shown here.
+const OF_BOARD: &str = " FROM activity_logs a WHERE a.activity_type::text = ANY(";
+
+fn known_kinds() -> Vec<&'static str> {
+    ActivityKind::ALL.iter().map(|kind| kind.as_str()).collect()
+}
+
+#[async_trait]
+impl Activities for Store {
+    async fn write_activities(&self, activities: &[Activity]) -> Result<()> {
+        let objects: Vec<_> = activities.iter().map(|activity| object_parts(activity.object)).collect();
+        let _: Vec<Uuid> = self
+            .fetch(|| {
+                Statement::<SqlUuid>::new("activity.write")
+                    .sql(
+                        "INSERT INTO activity_logs (id, created_at, user_id, board_id, activity_type, resource_type, resource_id, \
+                         metadata) SELECT u.id, u.at, p.id, b.id, u.kind::activity_type, u.object_type, u.object, \
+                         jsonb_build_object('count', u.count) FROM unnest(",
+                    )
+                    .bind::<Array<SqlUuid>, _>(activities.iter().map(|activity| activity.id).collect::<Vec<_>>())
+                    .sql(", ")
+                    .bind::<Array<Timestamptz>, _>(activities.iter().map(|activity| activity.at).collect::<Vec<_>>())
+                    .sql(", ")
+                    .bind::<Array<Nullable<SqlUuid>>, _>(
+                        activities.iter().map(|activity| activity.user.map(|user| user.0)).collect::<Vec<_>>(),
+                    )
+                    .sql(", ")
+                    .bind::<Array<SqlUuid>, _>(activities.iter().map(|activity| activity.board.0).collect::<Vec<_>>())
+                    .sql(", ")
+                    .bind::<Array<Text>, _>(
+                        activities.iter().map(|activity| activity.kind.as_str()).collect::<Vec<_>>(),
+                    )
+                    .sql(", ")
+                    .bind::<Array<Nullable<Text>>, _>(objects.iter().map(|(kind, _)| *kind).collect::<Vec<_>>())
+                    .sql(", ")
+                    .bind::<Array<Nullable<SqlUuid>>, _>(objects.iter().map(|(_, id)| *id).collect::<Vec<_>>())
+                    .sql(", ")
+                    .bind::<Array<BigInt>, _>(activities.iter().map(|activity| activity.count).collect::<Vec<_>>())
+                    // Boards and accounts may be gone by now.
+                    .sql(
+                        ") AS u (id, at, user_id, board_id, kind, object_type, object, count) \
+                         JOIN boards b ON b.id = u.board_id LEFT JOIN users p ON p.id = u.user_id \
+                         ON CONFLICT DO NOTHING RETURNING id",
+                    )
+            })
+            .await?;
+        Ok(())
+    }
+
+    async fn activity_page(&self, board: BoardId, page: &PageRequest) -> Result<Page<Activity>> {
+        let rows: Vec<ActivityRow> = self
+            .fetch(|| {
+                let statement = Statement::<ActivitySql>::new("activity.page")
+                    .sql(
+                        "SELECT a.id, a.created_at, a.user_id, a.board_id, a.activity_type::text, \
+                         coalesce((a.metadata->>'count')::bigint, 1), a.resource_type::text, a.resource_id",
+                    )
+                    .sql(OF_BOARD)
+                    .bind::<Array<Text>, _>(known_kinds())
+                    .sql(") AND a.board_id = ")
+                    .bind::<SqlUuid, _>(board.0);
+                let statement = keyset::bounds(statement, page, true, "a.created_at", "a.id");
+                keyset::order_limit(statement, "a.created_at", "a.id", !page.from_end, page.limit)
+            })
+            .await?;
+        Ok(page.cut(rows.into_iter().map(activity_from).collect::<Result<_>>()?))
+    }
+
+    async fn activity_count(&self, board: BoardId) -> Result<i64> {
+        let rows: Vec<i64> = self
+            .fetch(|| {
+                Statement::<BigInt>::new("activity.count")
+                    .sql("SELECT count(*)")
+                    .sql(OF_BOARD)
+                    .bind::<Array<Text>, _>(known_kinds())
+                    .sql(") AND a.board_id = ")
+                    .bind::<SqlUuid, _>(board.0)
+            })
+            .await?;
+        Ok(rows.into_iter().sum())
+    }
+}
