@@ -98,8 +98,8 @@ impl Choices {
             22..34 => (Form::One, vec![self.edit(board)]),
             34..46 => (Form::List, self.several(4, |choices| choices.shift(board))),
             46..58 => (Form::List, self.place_several(board)),
-            58..63 => (Form::List, self.several(2, |choices| choices.delete(board))),
-            63..72 => (Form::List, self.several(2, |choices| choices.restore(board))),
+            58..61 => (Form::List, self.several(2, |choices| choices.delete(board))),
+            61..72 => (Form::List, self.several(2, |choices| choices.restore(board))),
             72..79 => (Form::One, vec![self.link(board)]),
             79..82 => (Form::One, vec![self.edit_link(board)]),
             82..85 => (Form::List, self.several(2, |choices| choices.unlink(board))),
@@ -304,8 +304,8 @@ impl Choices {
                 },
                 6..9 => Step::Move { node, at: self.at(), expected: None },
                 9..12 if node != folder => Step::Place { node, place },
-                12..14 => Step::Delete { node, expected: None },
-                14..16 => Step::Restore { node },
+                12 => Step::Delete { node, expected: None },
+                13..16 => Step::Restore { node },
                 16 if node != other => {
                     let step = self.link(board);
                     let Step::Link { link, kind, label, .. } = step else { unreachable!() };
