@@ -69,6 +69,7 @@ fn mutations(board: &Board, link: &str, share: &str, invited: &str) -> Vec<(&'st
             "ApplyBoardChangesInput",
             json!({ "boardId": id, "changes": [{ "updateBoard": { "description": "x" } }] }),
         ),
+        ("setPresence", "SetPresenceInput", json!({ "boardId": id, "cursor": { "x": 1, "y": 2 } })),
     ]
 }
 

@@ -30,6 +30,7 @@ mod lists;
 mod local_pg;
 mod migrations;
 mod outbound;
+mod presence;
 mod schema_file;
 mod shares;
 mod sharing;

@@ -128,6 +128,10 @@ id!(
     /// A share link of a board.
     ShareId, "share"
 );
+id!(
+    /// A window in which somebody has a board open.
+    PresenceId, "presence"
+);
 
 #[cfg(test)]
 mod tests {

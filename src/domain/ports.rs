@@ -3,10 +3,11 @@
 //! `store` answers from PostgreSQL and `cache` from memory, falling back to what it wraps; loaders and services name only
 //! these traits. Permission is not decided here: who calls has decided it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
 use serde_json::Value;
 use uuid::Uuid;
@@ -15,8 +16,8 @@ use super::{
     AnswerKey, Basis, Below, Board, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, BoardWrites, Child, Claim,
     Collaborator, Committed, Credentials, IdempotencyKey, Invitation, Link, LinkId, LinkKind, LinkList, LinkPageKey,
     ListedBoard, NewAccount, NewRefreshToken, NewShare, Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText, Origin,
-    Outcome, Page, PageRequest, Permission, Redemption, Refreshed, Result, Share, ShareId, Snapshot, Stamps,
-    StoredNode, TokenDigest, User, UserId,
+    Outcome, Page, PageRequest, Permission, Person, Presence, Redemption, Refreshed, Result, Share, ShareId, Snapshot,
+    Stamps, StoredNode, TokenDigest, User, UserId,
 };
 
 /// Reading boards.
@@ -198,6 +199,31 @@ pub trait Feed: Send + Sync {
     fn follow(&self, board: BoardId, after: i64) -> BoxStream<'static, Arc<BoardEvent>>;
 }
 
+/// Reading who is on boards.
+#[async_trait]
+pub trait Presences: Send + Sync {
+    /// What was said on boards within a time, at most so many of each, the newest last; with each how long ago it was, by the
+    /// clock of the database.
+    async fn presences(&self, boards: &[BoardId], within: Duration, most: i64) -> Result<Vec<(Presence, Duration)>>;
+}
+
+/// How processes tell each other who is where.
+#[async_trait]
+pub trait PresenceTable: Presences {
+    /// Keeps what was said, each in the place of what was said before; when that was, by the clock of the database.
+    async fn keep_presences(&self, presences: &[Arc<Presence>]) -> Result<DateTime<Utc>>;
+    /// Lets go of those of whom nothing was heard for a minute.
+    async fn remove_presences(&self) -> Result<()>;
+}
+
+/// Who is where, live.
+pub trait PresenceFeed: Send + Sync {
+    /// Shows others where somebody is. A refusal when the person has too many windows, `Overloaded` when everybody has.
+    fn show(&self, presence: Presence, person: Person) -> Outcome<()>;
+    /// Everybody on a board, then how that changes. Of each window only the newest is told.
+    fn follow_presence(&self, board: BoardId) -> BoxStream<'static, Arc<Presence>>;
+}
+
 /// Changing boards.
 #[async_trait]
 pub trait Writes: Send + Sync {
@@ -238,6 +264,6 @@ pub trait BoardTransaction: Send {
 }
 
 /// Everything that reading needs, as one value to hand around.
-pub trait Reads: Boards + Nodes + Links + Users + Shares + Events + Views {}
+pub trait Reads: Boards + Nodes + Links + Users + Shares + Events + Presences + Views {}
 
-impl<T: Boards + Nodes + Links + Users + Shares + Events + Views> Reads for T {}
+impl<T: Boards + Nodes + Links + Users + Shares + Events + Presences + Views> Reads for T {}

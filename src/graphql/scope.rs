@@ -40,6 +40,11 @@ impl Session {
         Ok(Arc::new(Session { viewer, loaders: Arc::new(self.loaders.anew()), ..self.clone() }))
     }
 
+    /// The same asker, and nothing read yet: what was read before may be different now.
+    pub(super) fn anew(&self) -> Arc<Session> {
+        Arc::new(Session { loaders: Arc::new(self.loaders.anew()), ..self.clone() })
+    }
+
     /// The board, if the viewer may see it.
     pub(super) async fn board(self: &Arc<Self>, id: BoardId) -> Result<Option<Scope>> {
         Ok(self.loaders.board(id).await?.and_then(|record| self.enter(&record)))

@@ -8,7 +8,7 @@
 mod basis;
 mod batch;
 
-use std::{fmt::Debug, hash::Hash, sync::Arc};
+use std::{collections::HashMap, fmt::Debug, hash::Hash, sync::Arc};
 
 use basis::BasisOfOperation;
 use batch::Batch;
@@ -18,8 +18,9 @@ use dataloader::cached::Loader;
 use crate::{
     access::Granted,
     domain::{
-        AnswerKey, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, Error, Link, LinkId, LinkList, LinkPageKey,
-        ListedBoard, Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText, Page, PageRequest, Result, User, UserId,
+        AnswerKey, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, Error, GONE_AFTER, Link, LinkId, LinkList,
+        LinkPageKey, ListedBoard, Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText, Page, PageRequest, Presence,
+        Result, User, UserId,
         ports::{BoardView, Reads},
     },
 };
@@ -28,7 +29,11 @@ use crate::{
 const YIELDS: usize = 10;
 /// Keys per batch; above the largest page times the largest page, so that a level is never cut in two.
 const MAX_BATCH: usize = 20_000;
+/// People of one board.
+const MOST_PEOPLE: i64 = 1_000;
 
+/// Who is on a board.
+type People = Arc<Vec<Arc<Presence>>>;
 type Loading<K, V> = Loader<K, Result<V>, Batch<K, V>>;
 
 fn loader<K, V>(reads: &Arc<dyn Reads>, read: batch::Read<K, V>) -> Loading<K, V>
@@ -37,6 +42,13 @@ where
     V: Clone + Send + 'static,
 {
     Loader::new(Batch::new(Arc::clone(reads), read)).with_yield_count(YIELDS).with_max_batch_size(MAX_BATCH)
+}
+
+async fn read_presences(reads: &dyn Reads, boards: &[BoardId]) -> Result<Vec<People>> {
+    let mut people: HashMap<BoardId, Vec<Arc<Presence>>> = HashMap::new();
+    let here = reads.presences(boards, GONE_AFTER, MOST_PEOPLE).await?.into_iter().filter(|(person, _)| person.is_here);
+    here.for_each(|(person, _)| people.entry(person.board_id).or_default().push(Arc::new(person)));
+    Ok(boards.iter().map(|board| Arc::new(people.remove(board).unwrap_or_default())).collect())
 }
 
 async fn load<K, V>(loader: &Loading<K, V>, key: K) -> Result<V>
@@ -92,6 +104,7 @@ pub struct Loaders {
     links: Loading<(BoardId, LinkId), Option<Arc<Link>>>,
     link_pages: Loading<LinkPageKey, Page<Arc<Link>>>,
     link_counts: Loading<LinkList, i64>,
+    presences: Loading<BoardId, People>,
 }
 
 impl Loaders {
@@ -112,6 +125,7 @@ impl Loaders {
             links: loader(&reads, |reads, keys| Box::pin(async move { reads.links(&keys).await })),
             link_pages: loader(&reads, |reads, keys| Box::pin(async move { reads.link_pages(&keys).await })),
             link_counts: loader(&reads, |reads, keys| Box::pin(async move { reads.link_counts(&keys).await })),
+            presences: loader(&reads, |reads, keys| Box::pin(async move { read_presences(&*reads, &keys).await })),
             basis: BasisOfOperation::default(),
             reads,
         }
@@ -311,6 +325,15 @@ impl Loaders {
     pub async fn event_count(&self, board: BoardId) -> Result<i64> {
         self.basis.has_more();
         self.reads.event_count(board).await
+    }
+
+    /// Who is on a board at this moment.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn presence(&self, board: BoardId) -> Result<Arc<Vec<Arc<Presence>>>> {
+        self.basis.has_more();
+        load(&self.presences, board).await
     }
 
     /// How many links a list of the board has.

@@ -7,6 +7,7 @@ pub mod account;
 pub mod attempts;
 pub mod board;
 pub mod change;
+pub mod presence;
 pub mod share;
 pub mod sharing;
 pub mod user;
@@ -20,7 +21,7 @@ use crate::{
     config::Environment,
     domain::{
         BoardEvent, BoardId,
-        ports::{Accounts, Feed, Reads, Sessions, Sharing, Writes},
+        ports::{Accounts, Feed, PresenceFeed, Reads, Sessions, Sharing, Writes},
     },
 };
 
@@ -44,6 +45,7 @@ pub struct Services {
     reads: Arc<dyn Reads>,
     writes: Arc<dyn Writes>,
     feed: Arc<dyn Feed>,
+    presence: Arc<dyn PresenceFeed>,
     accounts: Arc<dyn Accounts>,
     sessions: Arc<dyn Sessions>,
     sharing: Arc<dyn Sharing>,
@@ -60,6 +62,7 @@ impl Services {
         reads: Arc<dyn Reads>,
         writes: Arc<dyn Writes>,
         feed: Arc<dyn Feed>,
+        presence: Arc<dyn PresenceFeed>,
         accounts: Arc<dyn Accounts>,
         sessions: Arc<dyn Sessions>,
         sharing: Arc<dyn Sharing>,
@@ -71,6 +74,7 @@ impl Services {
             reads,
             writes,
             feed,
+            presence,
             accounts,
             sessions,
             sharing,

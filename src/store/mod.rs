@@ -16,6 +16,7 @@ pub mod migrations;
 mod node;
 mod node_list;
 mod pool;
+mod presence;
 #[allow(missing_docs, unreachable_pub, reason = "generated; its comments come from COMMENT ON")]
 pub mod schema;
 mod share;

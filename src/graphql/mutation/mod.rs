@@ -8,6 +8,7 @@ mod input;
 mod link;
 mod node;
 mod payload;
+mod presence;
 mod sharing;
 
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub struct Mutation(
     link::LinkMutations,
     batch::BatchMutations,
     sharing::SharingMutations,
+    presence::PresenceMutations,
 );
 
 /// One mutation that runs: who asks, and what they said besides.
