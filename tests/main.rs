@@ -31,6 +31,7 @@ mod local_pg;
 mod migrations;
 mod outbound;
 mod presence;
+mod retention;
 mod schema_file;
 mod shares;
 mod sharing;
