@@ -1,7 +1,8 @@
 """The gateway that is measured, with its own PostgreSQL: started, asked, looked at, and stopped.
 
 It listens on loopback ports that the system hands out. Where they are, and where the data lies, it says itself when it
-is ready. `DATABASE_URL` is taken from its environment: the load and the data are for nobody else's database.
+is ready. `DATABASE_URL` is taken from its environment: the load and the data are for nobody else's database. A second
+gateway can be started beside the first, on the PostgreSQL of that one.
 """
 
 import http.client
@@ -31,16 +32,21 @@ class Failure(Exception):
 class Gateway:
     """A running gateway; a context manager, which has stopped everything when it ends."""
 
-    def __init__(self, program: Path, work_dir: Path):
+    def __init__(self, program: Path, work_dir: Path, first: "Gateway | None" = None):
+        """With `first`, one that shares the database of that gateway and its data folder, where the secret of tokens is."""
         self.program = program
         self.work_dir = work_dir
-        self.log = work_dir / "gateway.log"
+        self.first = first
+        self.log = work_dir / ("second_gateway.log" if first else "gateway.log")
         kept = {name: value for name, value in os.environ.items() if name not in FOREIGN}
         self.environment = kept | {
             "RAGBOARD_DATA_DIR": str(work_dir / "data"),
             "RAGBOARD_LISTEN": "127.0.0.1:0",
             "RAGBOARD_GRAPHIQL": "false",
         }
+        if first:
+            url = "postgres://{PGUSER}:{PGPASSWORD}@{PGHOST}:{PGPORT}/{PGDATABASE}"
+            self.environment["DATABASE_URL"] = url.format(**first.postgres_environment)
 
     def __enter__(self) -> "Gateway":
         with self.log.open("w") as log:
@@ -67,10 +73,12 @@ class Gateway:
             if time.monotonic() > deadline:
                 raise Failure(f"The gateway was not ready after {READY_WITHIN_S} s; see {self.log}")
             time.sleep(0.05)
+        self.port = int(api[1])
+        if self.first:
+            return
         data = PLACE_OF_DATA.search(text)
         if not data:
             raise Failure(f"The gateway runs on a database that is not its own; see {self.log}")
-        self.port = int(api[1])
         self.data_dir = Path(data[1])
         self.postmaster_pid = int((self.data_dir / "postgres/postmaster.pid").read_text().split()[0])
         # The programs beside the server are of its version.
@@ -119,13 +127,18 @@ class Gateway:
 
     def sql_statements(self) -> int:
         """How many SQL statements the gateway has run so far, those of its background tasks among them."""
+        return sum(self.sql_statements_by_name().values())
+
+    def sql_statements_by_name(self) -> dict[str, int]:
+        """The same, by the names that the gateway gives its statements. BEGIN and COMMIT have none and are not counted."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_WITHIN_S)
         try:
             connection.request("GET", "/metrics")
             metrics = connection.getresponse().read().decode()
         finally:
             connection.close()
-        return sum(int(count) for count in re.findall(r"^db_query_duration_seconds_count\{.*\} (\d+)$", metrics, re.M))
+        counts = re.findall(r'^db_query_duration_seconds_count\{[^}]*="([^"]*)"\} (\d+)$', metrics, re.MULTILINE)
+        return {name: int(count) for name, count in counts}
 
     def cpu_s(self) -> float:
         """CPU time that the gateway's process has taken, in seconds; PostgreSQL's is not in it."""

@@ -33,12 +33,12 @@ class Load:
 
 
 def wrk(gateway: Gateway, bodies: Path, answer_lengths: range, headers: dict[str, str], token: str, connections: int,
-        seconds: int) -> Load:
-    """Sends the lines of a file as requests, in turn, and checks status and length of every answer."""
+        seconds: int, *, held: str = "") -> Load:
+    """Sends the lines of a file as requests, in turn, and checks status and length of every answer, and that it holds a text."""
     command = [
         "wrk", f"--threads={min(THREADS, connections)}", f"--connections={connections}", f"--duration={seconds}s",
         "--timeout=30s", f"--script={HERE / 'wrk.lua'}", f"http://127.0.0.1:{gateway.port}/graphql", "--",
-        str(bodies), str(time.time_ns()), str(answer_lengths.start), str(answer_lengths.stop - 1),
+        str(bodies), str(time.time_ns()), str(answer_lengths.start), str(answer_lengths.stop - 1), held,
         *(f"{name}={value}" for name, value in headers.items()),
     ]
     # Arguments are seen by everybody on the machine, so the token is none.
@@ -49,18 +49,18 @@ def wrk(gateway: Gateway, bodies: Path, answer_lengths: range, headers: dict[str
     result = json.loads(line.removeprefix("RESULT "))
     if not result["requests"]:
         raise Failure(f"Not one request was answered within {seconds} s")
-    if result["wrong_status"] or result["wrong_length"] or result["lost"]:
+    if result["wrong_status"] or result["wrong_length"] or result["without_text"] or result["lost"]:
         raise Failure(f"Answers were wrong or missing: {result}")
     return Load(result["requests"], result["seconds"], result["p50_ms"], result["p99_ms"], int(result["body_bytes"]))
 
 
-def pgbench(gateway: Gateway, script: Path, connections: int, seconds: int) -> Load:
-    """Runs a script over and over, with prepared statements."""
+def pgbench(gateway: Gateway, script: Path, connections: int, seconds: int, **variables: int) -> Load:
+    """Runs a script over and over, with prepared statements. `variables` are those that the script does not set itself."""
     with tempfile.TemporaryDirectory(dir=gateway.work_dir) as log_dir:
         command = [
             str(gateway.postgres_programs / "pgbench"), "--no-vacuum", "--protocol=prepared", f"--client={connections}",
             f"--jobs={min(THREADS, connections)}", f"--time={seconds}", f"--file={script}", "--random-seed=1", "--log",
-            f"--log-prefix={log_dir}/transactions",
+            f"--log-prefix={log_dir}/transactions", *(f"--define={name}={value}" for name, value in variables.items()),
         ]
         output_of(command, seconds + PATIENCE_S, env=gateway.postgres_environment)
         # client_id transaction_no time_us …

@@ -12,14 +12,9 @@ bench/README.md says what it needs. Everything it makes lies in target/bench.
 import argparse
 import hashlib
 import json
-import os
-import platform
 import shutil
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -29,16 +24,11 @@ sys.dont_write_bytecode = True
 
 import load  # noqa: E402
 from gateway import Failure, Gateway  # noqa: E402
+from measuring import (  # noqa: E402
+    OWNER, WORK_DIR, Measurement, describe_machine, find_program, measured, positive, run_main, say, table, type_id)
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
-WORK_DIR = ROOT / "target/bench"
-OWNER = "bench@ragboard.example"
 LOADED_WITHIN_S = 1800
-# So long PostgreSQL may go on with what was cut off when a run ended.
-SETTLING_S = 1
-# Crockford's base 32, in which the API writes ids.
-ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 NO_CACHE = {"Cache-Control": "no-cache"}
 
 
@@ -66,32 +56,9 @@ REQUESTS = [
 MODES = {"cached": ({}, False), "anew": ({}, True), "cold": (NO_CACHE, False)}
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """One line of the table. What only a gateway has is None for SQL."""
-
-    request: str
-    mode: str
-    requests: int
-    seconds: float
-    requests_per_s: float
-    p50_ms: float
-    p99_ms: float
-    answer_bytes: float | None
-    gateway_cpu_ms: float | None
-    postgres_cpu_ms: float
-    sql_statements: float | None
-    gateway_resident_mib: float | None
-
-
 def main() -> None:
     options = read_options()
-    # As Ctrl-C: whatever runs is stopped on the way out.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(1))
-    program = Path(os.environ.get("RAGBOARD") or ROOT / "target/release/ragboard").resolve()
-    if not program.is_file():
-        raise Failure(f"There is no {program}: run cargo build --release, or name another program in RAGBOARD")
+    program = find_program()
     if not shutil.which("wrk"):
         raise Failure("There is no wrk; bench/README.md says what is needed")
     WORK_DIR.mkdir(parents=True, exist_ok=True)
@@ -117,22 +84,6 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--warm-up", type=positive, default=5, help="seconds of load before it (default: 5)")
     parser.add_argument("--connections", type=positive, default=8, help="requests at a time (default: 8)")
     return parser.parse_args()
-
-
-def positive(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 600:
-        raise argparse.ArgumentTypeError("give a number from 1 to 600")
-    return number
-
-
-def describe_machine(program: Path) -> dict[str, object]:
-    cpu = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-                if line.startswith("model name")), platform.machine())
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True,
-                            check=False).stdout.strip()
-    return {"cpu": cpu, "cores": os.cpu_count(), "load_average": os.getloadavg()[0], "commit": commit or None,
-            "program": str(program), "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
 
 
 def ensure_dataset(gateway: Gateway) -> None:
@@ -172,12 +123,12 @@ def measure(gateway: Gateway, request: Request, token: str, options: argparse.Na
         body_file.write_text("\n".join(sent) + "\n")
         drive = partial(load.wrk, gateway, body_file, range(min(lengths), max(lengths) + 1), headers, token,
                         options.connections)
-        measurements.append(measured(gateway, request, mode, drive, options))
+        measurements.append(measured(gateway, request.title, mode, drive, options, is_sql=False))
         # What is in memory after the run is what was served during it.
         if gateway.answers([body.replace("\t", "check") for body in sent], authorization | headers) != right_answers:
             raise Failure(f"{request.title}: answers in the mode {mode} are not those that PostgreSQL gives")
     drive = partial(load.pgbench, gateway, HERE / f"{request.name}.sql", options.connections)
-    measurements.append(measured(gateway, request, "SQL", drive, options))
+    measurements.append(measured(gateway, request.title, "SQL", drive, options, is_sql=True))
     return measurements
 
 
@@ -190,63 +141,5 @@ def check(request: Request, answer: bytes) -> None:
         raise Failure(f"{request.title}: the answer has {objects} objects instead of {request.objects}: {answer[:500]!r}")
 
 
-def measured(gateway: Gateway, request: Request, mode: str, drive: Callable[[int], load.Load],
-             options: argparse.Namespace) -> Measurement:
-    """Warms up for some seconds, drives for the seconds measured, and divides by the number of requests."""
-    say(f"{request.title}, {mode}")
-    drive(options.warm_up)
-    time.sleep(SETTLING_S)
-    statements, cpu_s, postgres_cpu_s = gateway.sql_statements(), gateway.cpu_s(), gateway.postgres_cpu_s()
-    done = drive(options.seconds)
-    cpu_s, postgres_cpu_s = gateway.cpu_s() - cpu_s, gateway.postgres_cpu_s() - postgres_cpu_s
-    statements = gateway.sql_statements() - statements
-    is_sql = mode == "SQL"
-    return Measurement(
-        request=request.title, mode=mode, requests=done.requests, seconds=done.seconds,
-        requests_per_s=done.requests / done.seconds, p50_ms=done.p50_ms, p99_ms=done.p99_ms,
-        answer_bytes=None if is_sql else done.answer_bytes / done.requests,
-        gateway_cpu_ms=None if is_sql else cpu_s * 1000 / done.requests,
-        postgres_cpu_ms=postgres_cpu_s * 1000 / done.requests,
-        sql_statements=None if is_sql else statements / done.requests,
-        gateway_resident_mib=None if is_sql else gateway.resident_mib())
-
-
-def type_id(prefix: str, uuid: str) -> str:
-    """The id of the API for a row: 128 bits in 26 groups of five, the first one shorter."""
-    bits = int(uuid.replace("-", ""), 16)
-    return f"{prefix}_" + "".join(ID_ALPHABET[bits >> 5 * place & 31] for place in reversed(range(26)))
-
-
-def table(machine: dict[str, object], options: argparse.Namespace, measurements: list[Measurement]) -> str:
-    """The results in Markdown."""
-    def cell(value: float | None, digits: int) -> str:
-        return "–" if value is None else f"{value:,.{digits}f}"
-
-    lines = [
-        f"{options.connections} connections, {options.seconds} s each, on {machine['cores']} cores ({machine['cpu']}), "
-        f"PostgreSQL {machine['postgres']}; load average {machine['load_average']:.1f} before the start.",
-        "",
-        "| request | mode | requests/s | p50, ms | p99, ms | answer, kB | gateway CPU, ms/request "
-        "| PostgreSQL CPU, ms/request | SQL statements/request | gateway memory, MiB |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
-    ]
-    for one in measurements:
-        kilobytes = None if one.answer_bytes is None else one.answer_bytes / 1000
-        cells = [one.request, one.mode, cell(one.requests_per_s, 0), cell(one.p50_ms, 2), cell(one.p99_ms, 2),
-                 cell(kilobytes, 1), cell(one.gateway_cpu_ms, 3), cell(one.postgres_cpu_ms, 3),
-                 cell(one.sql_statements, 2), cell(one.gateway_resident_mib, 0)]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 if __name__ == "__main__":
-    try:
-        main()
-    except Failure as failure:
-        sys.exit(f"error: {failure}\nWhat the gateway said, if it was started, is in {WORK_DIR / 'gateway.log'}.")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_main(main, WORK_DIR / "gateway.log")

@@ -1,8 +1,9 @@
 -- Requests in turn for wrk, and what came back in one line for run.py.
 --
 -- Arguments: a file with one request body in each line, a name of this run, the lengths of the shortest and the longest right
--- answer, and then headers as NAME=VALUE. The token is in the variable BENCH_TOKEN. A line with a tab in it is made another
--- request each time: a text that was not there before is put in place of the tab.
+-- answer, a text that each right answer holds (or none), and then headers as NAME=VALUE. The token is in the variable
+-- BENCH_TOKEN. A line with a tab in it is made another request each time: a text that was not there before is put in place of
+-- the tab.
 
 local threads = {}
 
@@ -14,12 +15,13 @@ end
 function init(args)
     local body_file, run_name = args[1], args[2]
     shortest_bytes, longest_bytes = tonumber(args[3]), tonumber(args[4])
-    wrong_status_count, wrong_length_count, body_bytes = 0, 0, 0
+    held_text = args[5]
+    wrong_status_count, wrong_length_count, without_text_count, body_bytes = 0, 0, 0, 0
 
     wrk.method = "POST"
     wrk.headers["Content-Type"] = "application/json"
     wrk.headers["Authorization"] = "Bearer " .. os.getenv("BENCH_TOKEN")
-    for place = 5, #args do
+    for place = 6, #args do
         local name, value = args[place]:match("^([^=]+)=(.*)$")
         wrk.headers[name] = value
     end
@@ -48,6 +50,8 @@ function response(status, headers, body)
         wrong_status_count = wrong_status_count + 1
     elseif #body < shortest_bytes or #body > longest_bytes then
         wrong_length_count = wrong_length_count + 1
+    elseif not body:find(held_text, 1, true) then
+        without_text_count = without_text_count + 1
     end
     body_bytes = body_bytes + #body
 end
@@ -63,8 +67,8 @@ function done(summary, latency, requests)
     local errors = summary.errors
     io.write(string.format(
         'RESULT {"requests": %d, "seconds": %.6f, "p50_ms": %.3f, "p99_ms": %.3f, "body_bytes": %.0f, '
-            .. '"wrong_status": %d, "wrong_length": %d, "lost": %d}\n',
+            .. '"wrong_status": %d, "wrong_length": %d, "without_text": %d, "lost": %d}\n',
         summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
-        total("body_bytes"), total("wrong_status_count"), total("wrong_length_count"),
+        total("body_bytes"), total("wrong_status_count"), total("wrong_length_count"), total("without_text_count"),
         errors.connect + errors.read + errors.write + errors.timeout))
 end

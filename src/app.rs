@@ -13,13 +13,13 @@ use crate::{
     cache::{Cached, KeptSessions},
     config::Config,
     domain::{Code, Error, Result, UserId, ports::Reads},
-    events::{Crowd, Hub},
+    events::{Crowd, Hub, Relay},
     graphql,
     http::{self, Followers, Gateway, GraphiqlPage, Probe, Sample},
     outbound::Outbound,
     service::{ServiceInfo, Services},
     store::{
-        Store,
+        Store, WakeWires,
         migrations::{self, Fit},
     },
 };
@@ -76,10 +76,12 @@ impl App {
         let info = ServiceInfo {
             version: env!("CARGO_PKG_VERSION"),
             environment: config.environment,
-            is_read_only: false,
+            is_read_only: config.database.read_only,
             limits: config.limits.clone(),
         };
-        let feed = Hub::new(Arc::new(store.clone()));
+        let relay = Relay::new(Box::new(WakeWires::new(config.database.listen_url.as_ref().unwrap_or(url))?));
+        relay.attach(Arc::new(cached.clone()));
+        let feed = Hub::new(Arc::new(store.clone()), Some(relay));
         let services = Arc::new(Services::new(
             Arc::new(cached.clone()),
             Arc::new(store.clone()),
@@ -88,10 +90,15 @@ impl App {
             Arc::new(store.clone()),
             Arc::new(KeptSessions::new(Arc::new(store.clone()), config.cache.mode)),
             Arc::new(store.clone()),
+            Arc::new(store.clone()),
+            Arc::new(store.clone()),
+            Arc::new(store.clone()),
             tokens,
             SecretHasher::default(),
             info,
         ));
+        services.look_at_mode().await?;
+        services.follow_mode();
         let followers = Followers::new(config.limits.max_followers_per_address);
         let probe =
             Arc::new(Health { store: store.clone(), cached: cached.clone(), followers: Arc::clone(&followers) });

@@ -1,25 +1,104 @@
-//! Who may change what: the table of principals × boards × mutations as a golden file. Every mutation has its row, or the
-//! test fails.
+//! Who may change and follow what: the table of principals × boards × mutations and subscriptions as a golden file. Every
+//! mutation and subscription has its row, or the test fails.
 
 use std::collections::BTreeSet;
 
+use axum::{body::Body, http::Request};
+use futures_util::StreamExt;
+use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use crate::support::{
-    app::{Account, TestApp},
-    fixture::{Board, BoardBuilder, collaborator, share},
+    app::TestApp,
+    fixture::{Board, BoardBuilder, api_key, collaborator, share},
 };
 
-/// Mutations that are about no board; `tests/accounts.rs` has them.
-const OF_ACCOUNTS: &[&str] = &["signUp", "signIn", "refreshSession", "signOut", "updateViewer"];
+/// The refresh token of the table.
+const REFRESH_TOKEN: &str = "refresh_of_the_table";
+const PASSWORD: &str = "correct horse battery";
 
 struct Principal {
     name: &'static str,
     headers: Vec<(&'static str, String)>,
 }
 
-fn bearer(name: &'static str, account: &Account) -> Principal {
-    Principal { name, headers: vec![("authorization", format!("Bearer {}", account.token))] }
+fn bearer(name: &'static str, token: &str) -> Principal {
+    Principal { name, headers: vec![("authorization", format!("Bearer {token}"))] }
+}
+
+impl Principal {
+    fn headers(&self) -> Vec<(&'static str, &str)> {
+        self.headers.iter().map(|(name, value)| (*name, value.as_str())).collect()
+    }
+
+    /// How a mutation ends.
+    async fn changes(&self, app: &TestApp, name: &str, input_type: &str, input: &Value) -> String {
+        let document = format!(
+            "mutation ($input: {input_type}!) {{ it: {name}(input: $input) {{ userErrors {{ __typename }} }} }}"
+        );
+        let (_, answer) = app.ask(&self.headers(), &document, json!({ "input": input })).await;
+        let error = answer["errors"][0]["extensions"]["code"].as_str();
+        let refusal = answer["data"]["it"]["userErrors"][0]["__typename"].as_str();
+        error.or(refusal).unwrap_or("done").to_owned()
+    }
+
+    /// How a subscription begins.
+    async fn follows(&self, app: &TestApp, document: &str, variables: &Value) -> String {
+        let mut request =
+            Request::post("/graphql").header("content-type", "application/json").header("accept", "text/event-stream");
+        for (name, value) in self.headers() {
+            request = request.header(name, value);
+        }
+        let body = json!({ "query": document, "variables": variables }).to_string();
+        let response = app.send(request.body(Body::from(body)).unwrap()).await;
+        let mut chunks = response.into_body().into_data_stream();
+        let mut text = String::new();
+        let data = loop {
+            let data = text.lines().find_map(|line| line.strip_prefix("data:")).map(str::to_owned);
+            match data {
+                Some(data) if text.contains("\n\n") => break data,
+                _ => text += std::str::from_utf8(&chunks.next().await.expect("an event").unwrap()).unwrap(),
+            }
+        };
+        let answer: Value = serde_json::from_str(data.trim()).unwrap_or_else(|_| panic!("{text}"));
+        match answer["errors"][0]["extensions"]["code"].as_str() {
+            Some(code) => code.to_owned(),
+            None => {
+                assert!(answer["data"].is_object(), "{answer}");
+                "heard".to_owned()
+            }
+        }
+    }
+}
+
+/// The subscriptions of the table, on a board in whose log there is something.
+fn subscriptions(board: &Board) -> Vec<(&'static str, &'static str, Value)> {
+    let start = ragboard::domain::event_place(board.id, 1).encode(ragboard::domain::EVENT_ORDER);
+    vec![
+        (
+            "boardEvents",
+            "subscription ($id: ID!, $after: String) { boardEvents(boardId: $id, after: $after) { __typename } }",
+            json!({ "id": board.id.to_string(), "after": start }),
+        ),
+        (
+            "presence",
+            "subscription ($id: ID!) { presence(boardId: $id) { __typename } }",
+            json!({ "id": board.id.to_string() }),
+        ),
+    ]
+}
+
+/// The mutations that are about no board, with the type of their input, and the input for the principal of this number.
+fn account_mutations(key: &str, principal: usize) -> Vec<(&'static str, &'static str, Value)> {
+    vec![
+        ("signUp", "SignUpInput", json!({ "email": format!("made-{principal}@example.org"), "password": PASSWORD })),
+        ("signIn", "SignInInput", json!({ "email": "ada@example.org", "password": PASSWORD })),
+        ("refreshSession", "SessionInput", json!({ "refreshToken": REFRESH_TOKEN })),
+        ("signOut", "SessionInput", json!({ "refreshToken": REFRESH_TOKEN })),
+        ("updateViewer", "UpdateViewerInput", json!({ "name": "made" })),
+        ("createApiKey", "CreateApiKeyInput", json!({ "name": "made", "scopes": ["READ"] })),
+        ("revokeApiKey", "RevokeApiKeyInput", json!({ "id": key })),
+    ]
 }
 
 /// The mutations of the table, with the type of their input, and the input for a board.
@@ -47,6 +126,8 @@ fn mutations(board: &Board, link: &str, share: &str, invited: &str) -> Vec<(&'st
         ("deleteNodes", "NodesInput", json!({ "boardId": id, "nodeIds": [node(3)] })),
         ("restoreNodes", "NodesInput", json!({ "boardId": id, "nodeIds": [node(3)] })),
         ("placeInFolder", "PlaceInFolderInput", json!({ "boardId": id, "nodeIds": [node(2)], "place": place })),
+        ("setFolderPassword", "SetFolderPasswordInput", json!({ "id": node(0), "password": null })),
+        ("unlockFolder", "UnlockFolderInput", json!({ "id": node(0), "password": "none" })),
         ("linkNodes", "LinkNodesInput", json!({ "boardId": id, "fromId": node(5), "toId": node(9), "label": "made" })),
         ("updateLink", "UpdateLinkInput", json!({ "id": link, "label": "changed" })),
         ("unlinkNodes", "UnlinkNodesInput", json!({ "boardId": id, "linkIds": [link] })),
@@ -91,6 +172,26 @@ async fn repair(app: &TestApp, board: &Board, link: &str, deleted: bool) {
         .unwrap();
 }
 
+/// The same for what belongs to accounts.
+async fn repair_accounts(app: &TestApp) {
+    let digest: String = ragboard::access::token_digest(REFRESH_TOKEN).iter().map(|b| format!("{b:02x}")).collect();
+    app.sql
+        .batch_execute(&format!(
+            "DELETE FROM users WHERE email LIKE 'made-%'; DELETE FROM api_keys WHERE name = 'made'; \
+             UPDATE api_keys SET revoked_at = NULL; DELETE FROM refresh_tokens; \
+             INSERT INTO refresh_tokens (user_id, family_id, token_digest, expires_at) \
+             SELECT id, id, '\\x{digest}', now() + interval '1 day' FROM users WHERE email = 'ada@example.org'"
+        ))
+        .await
+        .unwrap();
+}
+
+/// One line of the table.
+fn line(name: &str, cells: &[String]) -> String {
+    let line = cells.iter().fold(format!("{name:<24}"), |line, cell| line + &format!("{cell:<17}"));
+    format!("{}\n", line.trim_end())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_table_of_writes() {
     // The boards are repaired past the program.
@@ -100,55 +201,91 @@ async fn the_table_of_writes() {
         ("private", BoardBuilder::new(owner.id, "Private").nodes(10).make(&app).await),
         ("public", BoardBuilder::new(owner.id, "Public").public().nodes(10).make(&app).await),
     ];
-    let mut principals = vec![bearer("owner", &owner)];
+    let mut principals = vec![bearer("owner", &owner.token)];
     for (name, role) in [("editor", "edit"), ("commenter", "comment"), ("viewer", "view")] {
         let account = app.account(&format!("{name}@example.org")).await;
         for (_, board) in &boards {
             collaborator(&app, board, account.id, role, true).await;
         }
-        principals.push(bearer(name, &account));
+        principals.push(bearer(name, &account.token));
     }
-    principals.push(bearer("stranger", &app.account("stranger@example.org").await));
+    principals.push(bearer("stranger", &app.account("stranger@example.org").await.token));
     principals.push(Principal { name: "anonymous", headers: Vec::new() });
     for (name, permission) in [("share(view)", "view"), ("share(comment)", "comment"), ("share(edit)", "edit")] {
         share(&app, &boards[0].1, owner.id, name, &[("permission", &format!("'{permission}'"))]).await;
         principals.push(Principal { name, headers: vec![("x-share-token", name.into())] });
     }
+    for (name, scopes) in [("key(read)", "{read}"), ("key(write)", "{write}"), ("key(admin)", "{read,write,admin}")] {
+        let key = format!("rbk_{name}");
+        api_key(&app, owner.id, &key, &format!("'{scopes}'")).await;
+        principals.push(bearer(name, &key));
+    }
+    let names: Vec<String> = principals.iter().map(|principal| principal.name.to_owned()).collect();
+    let reader = names.iter().position(|name| name == "key(read)").unwrap();
 
     app.account("new@example.org").await;
     let invited = app.account("invited@example.org").await;
-    let mut table = String::from("Shares are of the private board.\n");
-    let mut covered: BTreeSet<String> = OF_ACCOUNTS.iter().map(|name| (*name).to_owned()).collect();
+    let mut table = String::from("Shares are of the private board, keys of the owner.\n");
+    let mut covered = BTreeSet::new();
+    let mut add = |table: &mut String, name: &'static str, cells: Vec<String>| {
+        covered.insert(name);
+        *table += &line(name, &cells);
+        assert_ne!(cells[reader], "done", "a key for reading changed something by {name}");
+    };
     for (kind, board) in &boards {
         let link = ragboard::domain::LinkId::generate().to_string();
         share(&app, board, owner.id, &format!("another of {kind}"), &[]).await;
         let sql = "SELECT id::text FROM board_shares WHERE board_id = $1::text::uuid ORDER BY created_at DESC LIMIT 1";
         let one_share: String = app.sql.query_one(sql, &[&board.id.0.to_string()]).await.unwrap().get(0);
         let one_share = ragboard::domain::ShareId(one_share.parse().unwrap()).to_string();
-        let mutations = mutations(board, &link, &one_share, &invited.id.to_string());
-        table += &format!("\n{:<24}", format!("{kind} board"));
-        table += &principals.iter().map(|principal| format!("{:<17}", principal.name)).collect::<String>();
-        for (name, input_type, input) in &mutations {
-            covered.insert((*name).to_owned());
-            table += &format!("\n{name:<24}");
-            let document = format!(
-                "mutation ($input: {input_type}!) {{ it: {name}(input: $input) {{ userErrors {{ __typename }} }} }}"
-            );
+        table += &format!("\n{}", line(&format!("{kind} board"), &names));
+        for (name, input_type, input) in mutations(board, &link, &one_share, &invited.id.to_string()) {
+            let mut cells = Vec::new();
             for principal in &principals {
-                repair(&app, board, &link, *name == "restoreBoard").await;
-                let headers: Vec<_> = principal.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-                let (_, answer) = app.ask(&headers, &document, json!({ "input": input })).await;
-                let error = answer["errors"][0]["extensions"]["code"].as_str();
-                let refusal = answer["data"]["it"]["userErrors"][0]["__typename"].as_str();
-                table += &format!("{:<17}", error.or(refusal).unwrap_or("done"));
+                repair(&app, board, &link, name == "restoreBoard").await;
+                cells.push(principal.changes(&app, name, input_type, &input).await);
             }
+            add(&mut table, name, cells);
         }
-        table += "\n";
+        repair(&app, board, &link, false).await;
+        for (name, document, variables) in subscriptions(board) {
+            let mut cells = Vec::new();
+            for principal in &principals {
+                // Somebody is there, so that there is somebody to be told of.
+                let there = json!({ "boardId": board.id.to_string() });
+                assert_eq!(principals[0].changes(&app, "setPresence", "SetPresenceInput", &there).await, "done");
+                cells.push(principal.follows(&app, document, &variables).await);
+            }
+            add(&mut table, name, cells);
+        }
     }
-    let schema = app.data(None, "{ __type(name: \"Mutation\") { fields { name } } }", Value::Null).await;
-    for field in schema["__type"]["fields"].as_array().unwrap() {
-        assert!(covered.contains(field["name"].as_str().unwrap()), "{} has no row in the table", field["name"]);
+
+    let hash = ragboard::access::SecretHasher::default().hash(&SecretString::from(PASSWORD)).await.unwrap();
+    app.account("ada@example.org").await;
+    app.sql.execute("UPDATE users SET password_hash = $1 WHERE email = 'ada@example.org'", &[&hash]).await.unwrap();
+    api_key(&app, owner.id, "rbk_another", "'{read}'").await;
+    let sql = "SELECT id::text FROM api_keys WHERE name = 'rbk_another'";
+    let another: String = app.sql.query_one(sql, &[]).await.unwrap().get(0);
+    let another = ragboard::domain::ApiKeyId(another.parse().unwrap()).to_string();
+    table += &format!("\n{}", line("accounts", &names));
+    for row in 0..account_mutations(&another, 0).len() {
+        let (mut cells, mut row_name) = (Vec::new(), "");
+        for (number, principal) in principals.iter().enumerate() {
+            let (name, input_type, input) = account_mutations(&another, number).swap_remove(row);
+            repair_accounts(&app).await;
+            cells.push(principal.changes(&app, name, input_type, &input).await);
+            row_name = name;
+        }
+        add(&mut table, row_name, cells);
     }
-    let table: String = table.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+
+    let fields = "{ __schema { mutationType { fields { name } } subscriptionType { fields { name } } } }";
+    let schema = app.data(None, fields, Value::Null).await;
+    for root in ["mutationType", "subscriptionType"] {
+        for field in schema["__schema"][root]["fields"].as_array().unwrap() {
+            let name = field["name"].as_str().unwrap();
+            assert!(covered.contains(name), "{name} has no row in the table");
+        }
+    }
     insta::assert_snapshot!("writes", table);
 }

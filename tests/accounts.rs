@@ -1,5 +1,6 @@
 //! Accounts and sessions through the API: signing up, in and out, tokens that are used once, and guessing that gets nowhere.
 
+use axum::{body::Body, http::Request};
 use serde_json::{Value, json};
 
 use crate::support::app::{Account, TestApp};
@@ -71,15 +72,62 @@ async fn wrong_passwords_tell_nothing_and_run_out() {
     let inactive = sign_in(&app, "ada@example.org", "correct horse battery").await;
     assert_eq!(inactive["errors"][0]["message"], wrong["errors"][0]["message"]);
     app.sql.execute("UPDATE users SET is_active = true", &[]).await.unwrap();
-    for _ in 0..8 {
-        sign_in(&app, "ada@example.org", "wrong horse battery").await;
+    // Attempts are counted, not requests, and by the settled address: the operations of one batch count one each, whatever
+    // letters they use. Not even the right password gets in while the wait lasts.
+    let mut batch = Vec::new();
+    for (email, password) in [
+        ("ada@example.org", "wrong horse battery"),
+        (" Ada@Example.org ", "wrong horse battery"),
+        ("ADA@EXAMPLE.ORG", "wrong horse battery"),
+        ("ada@example.org", "wrong horse battery"),
+        ("Ada@example.org", "correct horse battery"),
+    ] {
+        let document = format!(
+            "mutation {{ signIn(input: {{ email: \"{email}\", password: \"{password}\" }}) {{ accessToken }} }}"
+        );
+        batch.push(json!({ "query": document }));
     }
-    assert_eq!(code(&sign_in(&app, "ada@example.org", "correct horse battery").await), "RATE_LIMITED");
+    let request = Request::post("/graphql").header("content-type", "application/json");
+    let response = app.send(request.body(Body::from(json!(batch).to_string())).unwrap()).await;
+    let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    let answers: Vec<Value> = serde_json::from_slice(&body).unwrap();
+    let codes: Vec<&str> = answers.iter().map(code).collect();
+    // Two were made before.
+    assert_eq!(codes[..3], ["UNAUTHENTICATED"; 3]);
+    assert_eq!(codes[3..], ["RATE_LIMITED"; 2]);
+    let message = answers[4]["errors"][0]["message"].as_str().unwrap();
+    assert!(message.contains("try again in ") && message.contains(" seconds"), "{message}");
+    // A stored hash that is none is a wrong password like any other.
+    app.account("imported@example.org").await;
+    let without = sign_in(&app, "imported@example.org", "no password").await;
+    assert_eq!(without["errors"][0]["message"], wrong["errors"][0]["message"]);
     // Others are not locked out.
     sign_up(&app, "bob@example.org", "correct horse battery").await;
     assert!(
         sign_in(&app, "bob@example.org", "correct horse battery").await["data"]["signIn"]["accessToken"].is_string()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_at_the_same_moment_count_one_each_and_do_not_lock_the_holder_out() {
+    let app = TestApp::with(&[("RAGBOARD_TRUSTED_PROXIES", "127.0.0.0/8")]).await;
+    sign_up(&app, "ada@example.org", "correct horse battery").await;
+    let from = async |address: &str, email: &str, password: &str| {
+        let document = "mutation ($input: SignInInput!) { signIn(input: $input) { accessToken } }";
+        let input = json!({ "input": { "email": email, "password": password } });
+        app.ask(&[("x-forwarded-for", address)], document, input).await.1
+    };
+    // Whether there is such an account makes no difference.
+    for email in ["ada@example.org", "nobody@example.org"] {
+        let guesses = (0..12).map(|_| from("198.51.100.1", email, "wrong horse battery"));
+        let answers = futures_util::future::join_all(guesses).await;
+        let codes: Vec<&str> = answers.iter().map(code).collect();
+        let made = codes.iter().filter(|code| **code == "UNAUTHENTICATED").count();
+        let early = codes.iter().filter(|code| **code == "RATE_LIMITED").count();
+        assert_eq!((made, early), (5, 7), "{email}: {codes:?}");
+    }
+    let holder = from("198.51.100.2", "ada@example.org", "correct horse battery").await;
+    assert!(holder["data"]["signIn"]["accessToken"].is_string(), "{holder}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

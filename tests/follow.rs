@@ -150,16 +150,11 @@ async fn one_socket_carries_a_hundred_operations_and_no_more() {
 async fn server_sent_events_carry_the_same() {
     let (app, owner, board, address) = setup().await;
     create(&app, &owner, &board, "before").await;
-    let first = app
-        .data(
-            Some(&owner),
-            "query ($id: ID!) { board(id: $id) { events(first: 1) { nodes { ... on BoardChanged { cursor } } } } }",
-            json!({ "id": board.id.to_string() }),
-        )
-        .await["board"]["events"]["nodes"][0]["cursor"]
-        .clone();
+    let read = "query ($id: ID!) { board(id: $id) { eventCursor } }";
+    let read = app.data(Some(&owner), read, json!({ "id": board.id.to_string() })).await;
+    let place = &read["board"]["eventCursor"];
     create(&app, &owner, &board, "after").await;
-    let body = json!({ "query": FOLLOW, "variables": { "id": board.id.to_string(), "after": first } }).to_string();
+    let body = json!({ "query": FOLLOW, "variables": { "id": board.id.to_string(), "after": place } }).to_string();
     let request = crate::support::program::client()
         .post(format!("http://{address}/graphql"))
         .header("authorization", format!("Bearer {}", owner.token))

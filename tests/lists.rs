@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ragboard::domain::{
     LinkDirection, LinkKind, LinkList, LinkPageKey, NodeFilter, NodeList, NodeOrder, NodeOrderKey, NodePageKey,
-    NodeScope, NodeType, PageRequest, ProcessingStatus, Rect, ResourceType,
+    NodeScope, NodeType, PageRequest, ProcessingStatus, Rect, ResourceType, Sealed,
     ports::{Boards, CacheSource, Links, Nodes, Views},
 };
 use serde_json::{Value, json};
@@ -57,9 +57,9 @@ async fn memory_and_database_say_the_same() {
     let board = busy_board(&app).await;
     let store = &app.app.store;
     let record = store.boards(&[board.id]).await.unwrap().remove(0).unwrap();
-    assert!(app.app.cached.view(&record).is_none(), "the first look starts the fill");
+    assert!(app.app.cached.view(&record, &Sealed::default()).is_none(), "the first look starts the fill");
     app.app.cached.settled().await;
-    let view = app.app.cached.view(&record).expect("the board is in memory");
+    let view = app.app.cached.view(&record, &Sealed::default()).expect("the board is in memory");
     let snapshot = store.snapshot(board.id, 10_000).await.unwrap().unwrap();
     assert_eq!(view.stats(), snapshot.stats);
 
@@ -93,7 +93,7 @@ async fn memory_and_database_say_the_same() {
         for filter in filters() {
             let order = NodeOrder { key, descending };
             let link_kinds = if compared % 2 == 0 { Vec::new() } else { vec![LinkKind::Reference] };
-            let list = NodeList { board_id: board.id, scope, link_kinds, filter, order };
+            let list = NodeList { board_id: board.id, scope, link_kinds, filter, order, sealed: Sealed::default() };
             let count = store.node_counts(std::slice::from_ref(&list)).await.unwrap()[0];
             assert_eq!(view.node_count(&list), count, "{list:?}");
             let mut page = PageRequest::new(Some(7), None, None, None, order.name()).unwrap();
@@ -124,7 +124,7 @@ async fn memory_and_database_say_the_same() {
         [None, Some((n[7], LinkDirection::Any)), Some((n[7], LinkDirection::In)), Some((n[8], LinkDirection::Out))]
     {
         for kinds in [vec![], vec![LinkKind::DataFlow, LinkKind::Hierarchy]] {
-            let list = LinkList { board_id: board.id, node, kinds };
+            let list = LinkList { board_id: board.id, node, kinds, sealed: Sealed::default() };
             assert_eq!(view.link_count(&list), store.link_counts(std::slice::from_ref(&list)).await.unwrap()[0]);
             for from_end in [false, true] {
                 let key = LinkPageKey {

@@ -7,7 +7,9 @@
 //! | who holds a living share link         | the permission of the link         |
 //! | anyone, on a public board or template | VIEW                               |
 //!
-//! The highest of these counts. Whoever has none does not learn that the board exists. What needs a right takes a
+//! The highest of these counts. Whoever is not the owner, did not set the password of a folder and has not opened it either is
+//! shut out of what lies in it, whatever the permission.
+//! Whoever has none does not learn that the board exists. What needs a right takes a
 //! [`Granted`], which only the check here can make, so that code that forgot to check does not compile. The check is made
 //! once for a board and holds for everything on it; the right lives as long as one operation.
 
@@ -16,13 +18,14 @@ use std::sync::Arc;
 use chrono::Utc;
 
 use super::Viewer;
-use crate::domain::{BoardId, BoardRecord, Permission};
+use crate::domain::{BoardId, BoardRecord, Permission, Sealed};
 
 /// A board that a viewer may see, and what they may do on it.
 #[derive(Clone, Debug)]
 pub struct Granted<T> {
     subject: T,
     permission: Permission,
+    sealed: Sealed,
 }
 
 impl<T> Granted<T> {
@@ -35,6 +38,11 @@ impl<T> Granted<T> {
     pub fn permission(&self) -> Permission {
         self.permission
     }
+
+    /// The folders that it does not reach into.
+    pub fn sealed(&self) -> &Sealed {
+        &self.sealed
+    }
 }
 
 impl Granted<Arc<BoardRecord>> {
@@ -42,7 +50,11 @@ impl Granted<Arc<BoardRecord>> {
     #[must_use]
     pub fn check(viewer: &Viewer, record: &Arc<BoardRecord>, needed: Permission) -> Option<Self> {
         let permission = permission_on(viewer, record)?;
-        (permission >= needed).then(|| Granted { subject: Arc::clone(record), permission })
+        (permission >= needed).then(|| Granted {
+            subject: Arc::clone(record),
+            permission,
+            sealed: sealed_from(viewer, record, permission),
+        })
     }
 
     /// The board's id.
@@ -50,6 +62,14 @@ impl Granted<Arc<BoardRecord>> {
     pub fn board_id(&self) -> BoardId {
         self.subject.board.id
     }
+}
+
+fn sealed_from(viewer: &Viewer, record: &BoardRecord, permission: Permission) -> Sealed {
+    if record.locks.is_empty() || permission == Permission::Owner {
+        return Sealed::default();
+    }
+    let shut = record.locks.iter().filter(|lock| !viewer.opens(lock));
+    Sealed::of(shut.map(|lock| lock.folder_id).collect())
 }
 
 fn permission_on(viewer: &Viewer, record: &BoardRecord) -> Option<Permission> {

@@ -1,14 +1,15 @@
-//! Who is asking: an account, a share link, both, nobody, or the program itself.
+//! Who is asking: an account, in person or through an API key, a share link, both, nobody, or the program itself.
 //!
-//! A viewer says nothing about what may be done; that is decided per board in `permission.rs`.
+//! A viewer says nothing about what may be done; that is decided per board in `permission.rs`. How far its credential
+//! reaches at all is `authority.rs`.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::token_digest;
-use crate::domain::{Redemption, Share, Stamp, TokenDigest, User, UserId};
+use super::{Authority, token_digest};
+use crate::domain::{ApiKey, FolderLock, Redemption, Share, Stamp, TokenDigest, Unlock, User, UserId};
 
 /// Proof that a share link was redeemed by whoever asks; only [`HeldShare::after`] makes one.
 #[derive(Clone, Debug)]
@@ -57,7 +58,9 @@ pub struct Bearer {
 pub struct Viewer {
     user: Option<Arc<User>>,
     bearer: Option<Bearer>,
+    key: Option<Arc<ApiKey>>,
     share: Option<HeldShare>,
+    unlocks: Arc<[Unlock]>,
     system: Option<&'static str>,
 }
 
@@ -72,6 +75,13 @@ impl Viewer {
     #[must_use]
     pub fn account(user: Arc<User>) -> Option<Self> {
         user.is_active.then(|| Viewer { user: Some(user), ..Viewer::default() })
+    }
+
+    /// An account through one of its keys, if both can be used at this moment.
+    #[must_use]
+    pub fn api_key(key: Arc<ApiKey>, user: Arc<User>) -> Option<Self> {
+        let fits = key.user_id == user.id && key.is_alive(Utc::now());
+        fits.then(|| Viewer::account(user)).flatten().map(|viewer| Viewer { key: Some(key), ..viewer })
     }
 
     /// The program itself, which may do anything; the reason is for whoever reads the code and the log.
@@ -99,10 +109,45 @@ impl Viewer {
         self.bearer
     }
 
+    /// The same viewer with these folders open as well, as far as it was this viewer who opened them.
+    #[must_use]
+    pub fn unlocking(&self, unlocks: Vec<Unlock>) -> Self {
+        let own = self.principal();
+        let unlocks = self.unlocks.iter().cloned().chain(unlocks).filter(|unlock| unlock.principal == own);
+        Viewer { unlocks: unlocks.collect(), ..self.clone() }
+    }
+
+    /// What it has opened.
+    #[must_use]
+    pub fn unlocks(&self) -> &[Unlock] {
+        &self.unlocks
+    }
+
+    /// Whether it may look into a folder with a password, on whatever board.
+    #[must_use]
+    pub fn opens(&self, lock: &FolderLock) -> bool {
+        let now = Utc::now();
+        let mut unlocks = self.unlocks.iter();
+        lock.set_by.is_some_and(|user| self.is(user))
+            || unlocks.any(|unlock| unlock.folder_id == lock.folder_id && unlock.expires_at > now)
+    }
+
     /// The account, if there is one.
     #[must_use]
     pub fn user(&self) -> Option<&Arc<User>> {
         self.user.as_ref()
+    }
+
+    /// The API key that was presented, if it was one.
+    #[must_use]
+    pub fn key(&self) -> Option<&Arc<ApiKey>> {
+        self.key.as_ref()
+    }
+
+    /// How far the credential reaches.
+    #[must_use]
+    pub fn authority(&self) -> Authority {
+        self.key.as_ref().map_or(Authority::Full, |key| key.scope.into())
     }
 
     /// The share link, if there is one.
@@ -117,21 +162,23 @@ impl Viewer {
         self.user.as_ref().is_some_and(|own| own.id == user)
     }
 
-    /// What sets the answers to this viewer apart from those to any other, or to itself before its account changed. `None`
-    /// where an answer cannot be used again: a share link ends by time and by use, and the program asks as itself.
+    /// What sets the answers to this viewer apart from those to any other, or to itself before its account changed or with a
+    /// credential that reaches less far. `None` where an answer cannot be used again: a share link ends by time and by use,
+    /// an open folder by time, and the program asks as itself.
     #[must_use]
-    pub fn access_class(&self) -> Option<Option<(UserId, Stamp)>> {
-        let is_plain = self.share.is_none() && self.system.is_none();
-        is_plain.then(|| self.user.as_ref().map(|user| (user.id, user.stamp)))
+    pub fn access_class(&self) -> Option<(Option<(UserId, Stamp)>, Authority)> {
+        let is_plain = self.share.is_none() && self.unlocks.is_empty() && self.system.is_none();
+        is_plain.then(|| (self.user.as_ref().map(|user| (user.id, user.stamp)), self.authority()))
     }
 
-    /// Digest of who this is: an account, or whoever holds a share link.
+    /// Digest of who this is: an account, one of its keys, or whoever holds a share link.
     #[must_use]
     pub fn principal(&self) -> TokenDigest {
-        match (&self.user, &self.share) {
-            (Some(user), _) => token_digest(&user.id.to_string()),
-            (None, Some(held)) => token_digest(&held.share().id.to_string()),
-            (None, None) => token_digest(self.system.unwrap_or("anonymous")),
+        match (&self.key, &self.user, &self.share) {
+            (Some(key), ..) => token_digest(&key.id.to_string()),
+            (None, Some(user), _) => token_digest(&user.id.to_string()),
+            (None, None, Some(held)) => token_digest(&held.share().id.to_string()),
+            (None, None, None) => token_digest(self.system.unwrap_or("anonymous")),
         }
     }
 

@@ -10,7 +10,8 @@ use std::{
 
 use crate::domain::{
     BoardStats, Committed, Link, LinkDirection, LinkId, LinkList, LinkPageKey, MAX_FOLDER_DEPTH, Node, NodeId,
-    NodeKind, NodeList, NodeOrder, NodeOrderKey, NodePageKey, NodeScope, Page, Snapshot, ports::BoardView,
+    NodeKind, NodeList, NodeOrder, NodeOrderKey, NodePageKey, NodeScope, NodeType, Page, Sealed, Snapshot,
+    ports::BoardView,
 };
 
 /// A board's graph, indexed for the lists that the API offers.
@@ -37,7 +38,11 @@ fn sort(nodes: &mut [Arc<Node>], order: NodeOrder) {
 
 impl BoardState {
     pub(super) fn new(snapshot: Snapshot) -> Self {
-        let Snapshot { record, stats, mut nodes, mut links } = snapshot;
+        let Snapshot { record, stats, nodes, links } = snapshot;
+        BoardState::of(record.board.version, stats, nodes, links)
+    }
+
+    fn of(version: i64, stats: BoardStats, mut nodes: Vec<Arc<Node>>, mut links: Vec<Arc<Link>>) -> Self {
         let weight_bytes = nodes.iter().map(|node| node_bytes(node)).sum::<usize>()
             + links.iter().map(|link| link_bytes(link)).sum::<usize>();
         sort(&mut nodes, NodeOrder::OLDEST);
@@ -60,7 +65,7 @@ impl BoardState {
             links_at.entry(link.to).or_default().push(Arc::clone(link));
         }
         BoardState {
-            version: record.board.version,
+            version,
             stats,
             nodes: by_id,
             oldest: nodes,
@@ -87,12 +92,30 @@ impl BoardState {
         // Links go with their ends.
         let is_visible = |link: &Link| nodes.contains_key(&link.from) && nodes.contains_key(&link.to);
         let links = kept.filter(|link| is_visible(link)).map(Arc::clone).collect();
-        BoardState::new(Snapshot {
-            record: Arc::clone(&committed.record),
-            stats: committed.stats,
-            links,
-            nodes: nodes.into_values().collect(),
-        })
+        BoardState::of(committed.record.board.version, committed.stats, nodes.into_values().collect(), links)
+    }
+
+    /// The board as somebody sees it who is shut out of these folders.
+    pub(super) fn without(&self, sealed: &Sealed) -> Self {
+        let hidden: HashSet<NodeId> = sealed
+            .folders()
+            .iter()
+            .flat_map(|folder| self.descendants(*folder, MAX_FOLDER_DEPTH))
+            .map(|node| node.id)
+            .collect();
+        let nodes: Vec<Arc<Node>> = self.oldest.iter().filter(|node| !hidden.contains(&node.id)).cloned().collect();
+        let is_visible = |link: &&Arc<Link>| !hidden.contains(&link.from) && !hidden.contains(&link.to);
+        let links: Vec<Arc<Link>> = self.links.iter().filter(is_visible).cloned().collect();
+        let of = |kind: NodeType| nodes.iter().filter(|node| node.node_type() == kind).count() as i32;
+        let stats = BoardStats {
+            node_count: nodes.len() as i32,
+            link_count: links.len() as i32,
+            resource_count: of(NodeType::Resource),
+            chat_count: of(NodeType::Chat),
+            folder_count: of(NodeType::Folder),
+            last_modified: self.stats.last_modified,
+        };
+        BoardState::of(self.version, stats, nodes, links)
     }
 
     /// The board version it shows.

@@ -1,7 +1,7 @@
 //! Memory in front of PostgreSQL: a decorator over the same ports.
 //!
 //! Four things are kept: whole boards ([`BoardState`], bounded by bytes), the rows that permission needs (boards with
-//! their people, accounts, share links), long texts, and finished answers (`answers.rs`); `session.rs` remembers which sessions stand. Nothing is served unless this process knows that it is current:
+//! their people, accounts, API keys, share links), long texts, and finished answers (`answers.rs`); `session.rs` remembers which sessions stand. Nothing is served unless this process knows that it is current:
 //! see `coherence.rs`. A board that is not in memory is answered by the page queries of what lies below, while one task
 //! fetches it in the background; nobody waits for a snapshot. Errors are never kept. Each answer is a fact about rows and
 //! not about a viewer: permission is applied to it afterwards, so that nothing kept here can reach the wrong person.
@@ -27,14 +27,21 @@ use moka::sync::Cache;
 use tokio::sync::{Notify, Semaphore};
 
 pub use self::session::KeptSessions;
-use self::{answers::Answers, board_state::BoardState, coherence::Coherence};
+use self::{
+    answers::Answers,
+    board_state::BoardState,
+    coherence::{Coherence, Woken},
+};
 use crate::{
     config::{CacheConfig, CacheMode},
     domain::{
-        AnswerKey, Basis, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, Committed, Link, LinkId, LinkList,
-        LinkPageKey, ListedBoard, Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText, Page, PageRequest, Presence,
-        Redemption, Result, Share, ShareId, TokenDigest, User, UserId,
-        ports::{BoardView, Boards, CacheSource, Events, Links, Nodes, Presences, Reads, Shares, Users, Views},
+        AnswerKey, ApiKey, Basis, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, Committed, Link, LinkId,
+        LinkList, LinkPageKey, ListedBoard, Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText, Page, PageRequest,
+        Presence, Redemption, Result, Sealed, Share, ShareId, TokenDigest, User, UserId,
+        ports::{
+            BoardView, Boards, CacheSource, Events, Heard, Keys, Links, Nodes, Presences, Reads, Shares, Users, Views,
+            Wake,
+        },
     },
 };
 
@@ -46,7 +53,8 @@ const FILLS_IN_PARALLEL: usize = 2;
 const TOO_BIG_FOR: Duration = Duration::from_secs(60);
 /// Rows of each kind; a look at their stamps takes them all.
 const MAX_ROWS: u64 = 10_000;
-/// Long texts have this part of the byte budget, finished answers as much; the rest is for boards.
+/// Long texts have this part of the byte budget, finished answers as much, a quarter of that what is seen of boards with locked
+/// folders; the rest is for boards.
 const QUARTER: u64 = 4;
 
 fn rows<K, V>() -> Cache<K, V>
@@ -76,10 +84,15 @@ struct Inner<S> {
     mode: CacheMode,
     snapshot_max_nodes: usize,
     coherence: Coherence,
+    /// Boards that others have changed and that were not looked at yet.
+    woken: Arc<Woken>,
     states: Cache<BoardId, Arc<BoardState>>,
+    /// Boards as they are seen by those who are shut out of some of their folders.
+    partial: Cache<(BoardId, Sealed), Arc<BoardState>>,
     records: Cache<BoardId, Arc<BoardRecord>>,
     users: Cache<UserId, Arc<User>>,
     shares: Cache<TokenDigest, Arc<Share>>,
+    keys: Cache<TokenDigest, Arc<ApiKey>>,
     /// Who holds which link: that stays so for the life of the link.
     redeemed: Cache<(ShareId, TokenDigest), ()>,
     /// Keyed by the node's board version too: a text is that of one version.
@@ -122,14 +135,21 @@ impl<S: Source + Clone + 'static> Cached<S> {
             mode: config.mode,
             snapshot_max_nodes: config.snapshot_max_nodes as usize,
             coherence: Coherence::default(),
+            woken: Arc::default(),
             states: Cache::builder()
-                .max_capacity(config.bytes - 2 * (config.bytes / QUARTER))
+                .max_capacity(config.bytes - 2 * (config.bytes / QUARTER) - config.bytes / QUARTER / QUARTER)
+                .weigher(|_, state: &Arc<BoardState>| state.weight_bytes())
+                .time_to_idle(IDLE)
+                .build(),
+            partial: Cache::builder()
+                .max_capacity(config.bytes / QUARTER / QUARTER)
                 .weigher(|_, state: &Arc<BoardState>| state.weight_bytes())
                 .time_to_idle(IDLE)
                 .build(),
             records: rows(),
             users: rows(),
             shares: rows(),
+            keys: rows(),
             redeemed: rows(),
             texts: Cache::builder()
                 .max_capacity(config.bytes / QUARTER)
@@ -197,7 +217,7 @@ impl<S: Source + Clone + 'static> Cached<S> {
                 if looked_at.is_empty() {
                     return Ok(kept);
                 }
-                let stamps = self.0.source.stamps(&looked_at, &[], &[]).await?;
+                let stamps = self.0.source.stamps(&looked_at, &[], &[], &[]).await?;
                 let is_true = |record: &Arc<BoardRecord>| stamps.boards.get(&record.board.id) == Some(&record.stamp);
                 Ok(kept.into_iter().map(|record| record.filter(is_true)).collect())
             }
@@ -264,14 +284,23 @@ fn text_bytes(text: &NodeText) -> u32 {
 }
 
 impl<S: Source + Clone + 'static> Views for Cached<S> {
-    fn view(&self, record: &BoardRecord) -> Option<Arc<dyn BoardView>> {
+    fn view(&self, record: &BoardRecord, sealed: &Sealed) -> Option<Arc<dyn BoardView>> {
         if self.0.mode == CacheMode::Off {
             return None;
         }
         match self.0.states.get(&record.board.id) {
             Some(state) if state.version() == record.board.version => {
                 self.0.hits.fetch_add(1, Ordering::Relaxed);
-                Some(state)
+                if sealed.is_empty() {
+                    return Some(state);
+                }
+                let key = (record.board.id, sealed.clone());
+                if let Some(partial) = self.0.partial.get(&key).filter(|partial| partial.version() == state.version()) {
+                    return Some(partial);
+                }
+                let partial = Arc::new(state.without(sealed));
+                self.0.partial.insert(key, Arc::clone(&partial));
+                Some(partial)
             }
             _ => {
                 self.0.misses.fetch_add(1, Ordering::Relaxed);
@@ -315,6 +344,10 @@ impl<S: Source + Clone + 'static> Views for Cached<S> {
         self.0.users.invalidate(&user);
     }
 
+    fn forget_key(&self, digest: &TokenDigest) {
+        self.0.keys.invalidate(digest);
+    }
+
     fn forget(&self, board: BoardId) {
         let _applying = self.0.applying.lock().unwrap_or_else(PoisonError::into_inner);
         self.0.records.invalidate(&board);
@@ -326,6 +359,12 @@ impl<S: Source + Clone + 'static> Views for Cached<S> {
         if self.0.mode == CacheMode::Cached && self.0.still_holds(&basis) {
             self.0.answers.keep(key, basis, body);
         }
+    }
+}
+
+impl<S: Source + Clone + 'static> Wake for Cached<S> {
+    fn woken(&self, heard: &Heard) {
+        self.0.woken.add(heard);
     }
 }
 
@@ -348,6 +387,12 @@ impl<S: Source + Clone + 'static> Boards for Cached<S> {
             }
         }
         Ok(answers)
+    }
+
+    async fn board_now(&self, id: BoardId) -> Result<Option<Arc<BoardRecord>>> {
+        let record = self.0.source.board_now(id).await?;
+        record.iter().for_each(|record| self.keep(record));
+        Ok(record)
     }
 
     async fn board_page(&self, list: &BoardList, page: &PageRequest) -> Result<Page<ListedBoard>> {
@@ -468,6 +513,20 @@ impl<S: Source + Clone + 'static> Users for Cached<S> {
             users.iter().flatten().for_each(|user| self.0.users.insert(user.id, Arc::clone(user)));
         }
         Ok(users)
+    }
+}
+
+#[async_trait]
+impl<S: Source + Clone + 'static> Keys for Cached<S> {
+    async fn key_by_digest(&self, digest: &TokenDigest) -> Result<Option<Arc<ApiKey>>> {
+        if let Some(key) = self.0.keys.get(digest).filter(|_| self.is_current()) {
+            return Ok(Some(key));
+        }
+        let key = self.0.source.key_by_digest(digest).await?;
+        if let (CacheMode::Cached, Some(key)) = (self.0.mode, &key) {
+            self.0.keys.insert(*digest, Arc::clone(key));
+        }
+        Ok(key)
     }
 }
 

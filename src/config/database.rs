@@ -11,6 +11,7 @@
 //! | `statement_timeout_seconds` | `DATABASE_STATEMENT_TIMEOUT` | 30                      |
 //! | `migrate`                   | `DATABASE_MIGRATE`           | false                   |
 //! | `events_keep_days`          | `RAGBOARD_EVENTS_KEEP_DAYS`  | 90                      |
+//! | `read_only`                 | `RAGBOARD_READ_ONLY`         | false                   |
 
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ pub struct DatabaseConfig {
     pub migrate: bool,
     /// Days for which the change log of boards is kept, 1 to 36500; let go by whole months.
     pub events_keep_days: u32,
+    /// Whether the server refuses writes, whatever the database says.
+    pub read_only: bool,
 }
 
 impl DatabaseConfig {
@@ -78,6 +81,7 @@ impl DatabaseConfig {
                 &Whole(1..=36_500),
                 90,
             ),
+            read_only: reader.value("database.read_only", &["RAGBOARD_READ_ONLY"], &Switch, false),
         };
         if environment.is_guarded() {
             config.guard(reader, environment);

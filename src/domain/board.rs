@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{BoardId, Cursor, SortKey, Stamp, User, UserId};
+use super::{BoardId, Cursor, FolderLock, SortKey, Stamp, User, UserId};
 
 /// A board, without what lies on it.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +58,8 @@ pub struct BoardRecord {
     pub owner: Arc<User>,
     /// Accepted collaborators with their roles, sorted by id.
     pub collaborators: Vec<(UserId, Permission)>,
+    /// Its folders with a password, sorted by id.
+    pub locks: Vec<FolderLock>,
     /// By which a cache knows whether this is still true.
     pub stamp: Stamp,
 }

@@ -55,6 +55,13 @@ pub enum Action {
         /// What is given.
         edit: Box<dyn NodeEdit>,
     },
+    /// Gives a folder a password, another one, or none.
+    LockFolder {
+        /// The folder.
+        id: NodeId,
+        /// Hash of the password; none to take it away.
+        password_hash: Option<String>,
+    },
     /// Puts a node into a folder, at another place there, or out of all folders.
     PlaceNode {
         /// The node.
@@ -213,6 +220,8 @@ pub struct BoardWrites {
     pub inserted: Vec<NodeWrite>,
     /// Nodes with other values.
     pub updated: Vec<NodeWrite>,
+    /// Folders with another password, or with none any more.
+    pub locked: Vec<(NodeId, Option<String>)>,
     /// Nodes whose folder or place in it is another now.
     pub placed: Vec<(NodeId, Placement)>,
     /// Nodes that are in no folder any more.
@@ -237,6 +246,7 @@ impl BoardWrites {
     pub fn is_empty(&self) -> bool {
         self.inserted.is_empty()
             && self.updated.is_empty()
+            && self.locked.is_empty()
             && self.placed.is_empty()
             && self.unplaced.is_empty()
             && self.deleted.is_empty()
@@ -251,6 +261,7 @@ impl BoardWrites {
     #[must_use]
     pub fn saved_nodes(&self) -> Vec<NodeId> {
         let written = self.inserted.iter().chain(&self.updated).map(|write| write.node.id);
+        let written = written.chain(self.locked.iter().map(|(id, _)| *id));
         let placed = self.placed.iter().map(|(id, _)| *id).chain(self.unplaced.iter().copied());
         let mut ids: Vec<NodeId> = written.chain(placed).chain(self.restored.iter().copied()).collect();
         ids.sort_unstable();
@@ -267,6 +278,10 @@ impl BoardWrites {
         logged.extend(self.deleted.iter().copied().map(Logged::NodeDeleted));
         logged.extend(self.links_inserted.iter().chain(&self.links_updated).map(|link| Logged::LinkSaved(link.id)));
         logged.extend(self.links_deleted.iter().copied().map(Logged::LinkDeleted));
+        if !self.locked.is_empty() {
+            // What others see of the folder comes or goes, and no entry names it.
+            logged.push(Logged::Unknown);
+        }
         logged
     }
 }

@@ -132,6 +132,10 @@ id!(
     /// A window in which somebody has a board open.
     PresenceId, "presence"
 );
+id!(
+    /// An API key of an account.
+    ApiKeyId, "key"
+);
 
 #[cfg(test)]
 mod tests {

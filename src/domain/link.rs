@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{BoardId, Cursor, LinkId, NodeId, PageRequest, SortKey, words::words};
+use super::{BoardId, Cursor, LinkId, NodeId, PageRequest, Sealed, SortKey, words::words};
 
 words!(
     /// What a link means.
@@ -71,6 +71,8 @@ pub struct LinkList {
     pub node: Option<(NodeId, LinkDirection)>,
     /// Only these kinds; empty for all.
     pub kinds: Vec<LinkKind>,
+    /// Links to what lies in these folders are left out; the loaders fill it in.
+    pub sealed: Sealed,
 }
 
 impl LinkList {

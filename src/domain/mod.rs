@@ -4,11 +4,13 @@
 
 pub mod account;
 pub mod answer;
+pub mod api_key;
 pub mod board;
 pub mod change;
 pub mod error;
 pub mod event;
 pub mod fetch;
+pub mod folder_lock;
 pub mod id;
 pub mod import;
 pub mod link;
@@ -25,6 +27,7 @@ mod words;
 
 pub use account::{AccountEdit, Credentials, NewAccount, NewRefreshToken, Refreshed};
 pub use answer::{AnswerKey, Basis};
+pub use api_key::{API_KEY_ORDER, ApiKey, ApiKeyScope, NewApiKey};
 pub use board::{
     Board, BoardList, BoardOrder, BoardOrderKey, BoardRecord, BoardStats, BoardsOf, ListedBoard, Permission,
 };
@@ -35,7 +38,8 @@ pub use change::{
 pub use error::{Code, Error, Result};
 pub use event::{BoardEvent, EVENT_ORDER, event_place, version_at};
 pub use fetch::{Fetch, Fetched};
-pub use id::{AnyId, BoardId, LinkId, MediaId, NodeId, PresenceId, ShareId, UserId};
+pub use folder_lock::{FolderLock, Sealed, UNLOCKED_FOR, Unlock};
+pub use id::{AnyId, ApiKeyId, BoardId, LinkId, MediaId, NodeId, PresenceId, ShareId, UserId};
 pub use link::{LINK_ORDER, Link, LinkDirection, LinkKind, LinkList, LinkPageKey};
 pub use node::{
     CHAT_MODELS, Chat, ChatResponseFormat, Folder, FolderSortOrder, MAX_FOLDER_DEPTH, Node, NodeFilter, NodeKey,

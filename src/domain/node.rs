@@ -5,7 +5,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{BoardId, Cursor, LinkDirection, LinkKind, MediaId, NodeId, PageRequest, SortKey, words::words};
+use super::{BoardId, Cursor, LinkDirection, LinkKind, MediaId, NodeId, PageRequest, Sealed, SortKey, words::words};
 
 /// Folders nest no deeper than this; the database refuses more.
 pub const MAX_FOLDER_DEPTH: i32 = 64;
@@ -436,6 +436,8 @@ pub struct NodeList {
     pub filter: NodeFilter,
     /// In which order.
     pub order: NodeOrder,
+    /// What lies in these folders is left out; the loaders fill it in.
+    pub sealed: Sealed,
 }
 
 /// A page of a list of nodes: what a loader is asked for.

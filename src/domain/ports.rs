@@ -13,11 +13,12 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    AnswerKey, Basis, Below, Board, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, BoardWrites, Child, Claim,
-    Collaborator, Committed, Credentials, IdempotencyKey, Invitation, Link, LinkId, LinkKind, LinkList, LinkPageKey,
-    ListedBoard, NewAccount, NewRefreshToken, NewShare, Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText, Origin,
-    Outcome, Page, PageRequest, Permission, Person, Presence, Redemption, Refreshed, Result, Share, ShareId, Snapshot,
-    Stamps, StoredNode, TokenDigest, User, UserId,
+    AnswerKey, ApiKey, ApiKeyId, Basis, Below, Board, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats,
+    BoardWrites, Child, Claim, Collaborator, Committed, Credentials, IdempotencyKey, Invitation, Link, LinkId,
+    LinkKind, LinkList, LinkPageKey, ListedBoard, NewAccount, NewApiKey, NewRefreshToken, NewShare, Node, NodeId,
+    NodeKey, NodeList, NodePageKey, NodeText, Origin, Outcome, Page, PageRequest, Permission, Person, Presence,
+    Redemption, Refreshed, Result, Sealed, Share, ShareId, Snapshot, Stamps, StoredNode, TokenDigest, Unlock, User,
+    UserId,
 };
 
 /// Reading boards.
@@ -25,6 +26,8 @@ use super::{
 pub trait Boards: Send + Sync {
     /// Living boards by id, `None` where there is none.
     async fn boards(&self, ids: &[BoardId]) -> Result<Vec<Option<Arc<BoardRecord>>>>;
+    /// A living board as it is now, whatever is in memory, which knows it then.
+    async fn board_now(&self, id: BoardId) -> Result<Option<Arc<BoardRecord>>>;
     /// One page of a list of boards.
     async fn board_page(&self, list: &BoardList, page: &PageRequest) -> Result<Page<ListedBoard>>;
     /// How many boards each list has.
@@ -79,6 +82,26 @@ pub trait Shares: Send + Sync {
     async fn redeem_share(&self, share: ShareId, principal: &TokenDigest) -> Result<Redemption>;
 }
 
+/// Folders with a password.
+#[async_trait]
+pub trait FolderLocks: Send + Sync {
+    /// The hash of the password of a folder, if it has one.
+    async fn folder_password(&self, board: BoardId, folder: NodeId) -> Result<Option<String>>;
+    /// Which of these nodes of a board lie in sealed folders.
+    async fn hidden(&self, board: BoardId, nodes: &[NodeId], sealed: &Sealed) -> Result<Vec<NodeId>>;
+    /// Keeps that somebody opened a folder whose password has this hash.
+    async fn keep_unlock(&self, unlock: &Unlock, password_hash: &str) -> Result<()>;
+    /// What these tokens open: those that live, and whose folder still has the password that opened it.
+    async fn unlocks(&self, tokens: &[TokenDigest]) -> Result<Vec<Unlock>>;
+}
+
+/// API keys, by what is presented.
+#[async_trait]
+pub trait Keys: Send + Sync {
+    /// The key with this digest, dead ones included.
+    async fn key_by_digest(&self, digest: &TokenDigest) -> Result<Option<Arc<ApiKey>>>;
+}
+
 /// What a cache needs besides the reads that it answers.
 #[async_trait]
 pub trait CacheSource: Send + Sync {
@@ -86,7 +109,13 @@ pub trait CacheSource: Send + Sync {
     /// `max_nodes` nodes.
     async fn snapshot(&self, board: BoardId, max_nodes: usize) -> Result<Option<Snapshot>>;
     /// The current stamps of rows.
-    async fn stamps(&self, boards: &[BoardId], users: &[UserId], shares: &[ShareId]) -> Result<Stamps>;
+    async fn stamps(
+        &self,
+        boards: &[BoardId],
+        users: &[UserId],
+        shares: &[ShareId],
+        keys: &[ApiKeyId],
+    ) -> Result<Stamps>;
 }
 
 /// One board's whole graph in memory, at the version of the record it was asked for. It answers at once and never fails,
@@ -112,8 +141,8 @@ pub trait BoardView: Send + Sync {
 
 /// What is in memory: boards, and finished answers.
 pub trait Views: Send + Sync {
-    /// The board in memory, if it is there at exactly the version of the record.
-    fn view(&self, record: &BoardRecord) -> Option<Arc<dyn BoardView>>;
+    /// The board in memory without what lies in the sealed folders, if it is there at exactly the version of the record.
+    fn view(&self, record: &BoardRecord, sealed: &Sealed) -> Option<Arc<dyn BoardView>>;
     /// The answer in memory, if everything that it rests on is known to be as it was.
     fn kept_answer(&self, key: &AnswerKey) -> Option<Bytes>;
     /// Keeps an answer for as long as that is so.
@@ -124,6 +153,8 @@ pub trait Views: Send + Sync {
     fn forget_shares(&self, board: BoardId);
     /// Lets go of an account that this process has just changed.
     fn forget_user(&self, user: UserId);
+    /// Lets go of an API key that this process has just changed.
+    fn forget_key(&self, digest: &TokenDigest);
     /// Lets go of a board whose row, people or existence this process has just changed.
     fn forget(&self, board: BoardId);
 }
@@ -142,10 +173,12 @@ pub trait Events: Send + Sync {
 pub trait Accounts: Send + Sync {
     /// The account with this lower-case address, and what it signs in with.
     async fn credentials(&self, email: &str) -> Result<Option<Credentials>>;
-    /// Makes an account; `None` when its address is taken.
-    async fn create_account(&self, account: NewAccount) -> Result<Option<Arc<User>>>;
-    /// Writes name, picture and settings of an active account.
-    async fn update_account(&self, account: User) -> Result<Option<Arc<User>>>;
+    /// Makes an account, or finds the one that this very request made before: that has another id. `None` when its address
+    /// is taken.
+    async fn create_account(&self, account: NewAccount, request: Option<&IdempotencyKey>)
+    -> Outcome<Option<Arc<User>>>;
+    /// Writes name, picture and settings of an active account, once under the key of its request.
+    async fn update_account(&self, account: User, request: Option<&IdempotencyKey>) -> Outcome<Option<Arc<User>>>;
     /// Notes that an account has signed in.
     async fn signed_in(&self, user: UserId) -> Result<()>;
     /// Keeps a refresh token that is handed out.
@@ -165,15 +198,42 @@ pub trait Sessions: Send + Sync {
     fn forget_session(&self, session: Uuid);
 }
 
-/// Share links and collaborators, for owners of boards.
+/// API keys, for their holders. What changes something takes the key of its request, and does it once under that.
+#[async_trait]
+pub trait ApiKeys: Send + Sync {
+    /// Makes a key, or finds the one that this very request made before: that has another id. `None` when the account has
+    /// `most` living ones.
+    async fn add_key(
+        &self,
+        key: NewApiKey,
+        most: i64,
+        request: Option<&IdempotencyKey>,
+    ) -> Outcome<Option<Arc<ApiKey>>>;
+    /// Ends a key of the account, for good; `None` where there is none.
+    async fn revoke_key(
+        &self,
+        user: UserId,
+        key: ApiKeyId,
+        request: Option<&IdempotencyKey>,
+    ) -> Outcome<Option<Arc<ApiKey>>>;
+    /// One page of the keys of an account, dead ones included, the last made first.
+    async fn key_page(&self, user: UserId, page: &PageRequest) -> Result<Page<Arc<ApiKey>>>;
+    /// How many keys an account has.
+    async fn key_count(&self, user: UserId) -> Result<i64>;
+    /// Notes when keys were used, never an earlier time than is known.
+    async fn keys_used(&self, uses: &[(ApiKeyId, DateTime<Utc>)]) -> Result<()>;
+}
+
+/// Share links and collaborators, for owners of boards. What changes something takes the key of its request, and does it
+/// once under that; a request that did it before hears the same again.
 #[async_trait]
 pub trait Sharing: Send + Sync {
-    /// Makes a share link.
-    async fn add_share(&self, share: NewShare) -> Result<()>;
+    /// Makes a share link; its id, or that of the link which this very request made before.
+    async fn add_share(&self, share: NewShare, request: Option<&IdempotencyKey>) -> Outcome<ShareId>;
     /// Ends a share link of the board; whether there is one.
-    async fn revoke_share(&self, board: BoardId, share: ShareId) -> Result<bool>;
-    /// Which board a share link opens.
-    async fn board_of_share(&self, share: ShareId) -> Result<Option<BoardId>>;
+    async fn revoke_share(&self, board: BoardId, share: ShareId, request: Option<&IdempotencyKey>) -> Outcome<bool>;
+    /// A share link, dead ones included.
+    async fn share(&self, share: ShareId) -> Result<Option<Arc<Share>>>;
     /// Share links of a board, newest first.
     async fn shares(&self, board: BoardId, most: i64) -> Result<Vec<Arc<Share>>>;
     /// Collaborators of a board, invited ones among them, in the order of their invitations.
@@ -181,19 +241,37 @@ pub trait Sharing: Send + Sync {
     /// Unanswered invitations of an account, newest first.
     async fn invitations(&self, user: UserId, most: i64) -> Result<Vec<Invitation>>;
     /// Invites an account; whether it was none before.
-    async fn invite(&self, board: BoardId, user: UserId, role: Permission, by: UserId) -> Result<bool>;
+    async fn invite(
+        &self,
+        board: BoardId,
+        user: UserId,
+        role: Permission,
+        by: UserId,
+        request: Option<&IdempotencyKey>,
+    ) -> Outcome<bool>;
     /// Accepts an invitation; whether there is one.
-    async fn accept(&self, board: BoardId, user: UserId) -> Result<bool>;
+    async fn accept(&self, board: BoardId, user: UserId, request: Option<&IdempotencyKey>) -> Outcome<bool>;
     /// Gives a collaborator another role; whether there is one.
-    async fn change_role(&self, board: BoardId, user: UserId, to: Permission) -> Result<bool>;
+    async fn change_role(
+        &self,
+        board: BoardId,
+        user: UserId,
+        to: Permission,
+        request: Option<&IdempotencyKey>,
+    ) -> Outcome<bool>;
     /// Removes a collaborator; whether there was one.
-    async fn remove_collaborator(&self, board: BoardId, user: UserId) -> Result<bool>;
+    async fn remove_collaborator(
+        &self,
+        board: BoardId,
+        user: UserId,
+        request: Option<&IdempotencyKey>,
+    ) -> Outcome<bool>;
 }
 
 /// Following the change log.
 pub trait Feed: Send + Sync {
-    /// Says that this process has just committed something.
-    fn committed(&self);
+    /// Says that this process has just committed a change of a board.
+    fn committed(&self, board: BoardId);
     /// The entries of a board after a version, then those to come, each once and in order. A version that is missing in the
     /// log is left out: whoever follows sees the gap.
     fn follow(&self, board: BoardId, after: i64) -> BoxStream<'static, Arc<BoardEvent>>;
@@ -224,6 +302,42 @@ pub trait PresenceFeed: Send + Sync {
     fn follow_presence(&self, board: BoardId) -> BoxStream<'static, Arc<Presence>>;
 }
 
+/// What was heard of other processes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// These boards changed.
+    Boards(Vec<BoardId>),
+    /// Any board may have changed: messages were lost, or too many to be named.
+    Any,
+}
+
+/// Who is woken when other processes have changed something. Waking is a hint: what changed is in the tables.
+pub trait Wake: Send + Sync {
+    /// Does not wait, and is called for every message.
+    fn woken(&self, heard: &Heard);
+}
+
+/// Makes connections by which processes wake each other.
+#[async_trait]
+pub trait Wires: Send + Sync {
+    /// A connection to tell by, and what is heard on it from others; that ends when the connection is lost.
+    async fn connect(&self) -> Result<(Box<dyn Wire>, BoxStream<'static, Heard>)>;
+}
+
+/// A connection by which other processes are told.
+#[async_trait]
+pub trait Wire: Send + Sync {
+    /// Tells that boards changed.
+    async fn tell(&self, boards: &[BoardId]) -> Result<()>;
+}
+
+/// Whether writes are possible.
+#[async_trait]
+pub trait ReadOnlyMode: Send + Sync {
+    /// Whether the database takes none, or an operator wants none.
+    async fn refuses_writes(&self) -> Result<bool>;
+}
+
 /// Changing boards.
 #[async_trait]
 pub trait Writes: Send + Sync {
@@ -232,7 +346,12 @@ pub trait Writes: Send + Sync {
     /// What is known of the key of a request, for requests that find nothing to lock.
     async fn known(&self, key: &IdempotencyKey) -> Result<Claim>;
     /// Makes a board, with a copy of everything that lives on `from` if one is named.
-    async fn create_board(&self, board: Board, from: Option<BoardId>, origin: Origin) -> Outcome<Arc<BoardRecord>>;
+    async fn create_board(
+        &self,
+        board: Board,
+        from: Option<(BoardId, Sealed)>,
+        origin: Origin,
+    ) -> Outcome<Arc<BoardRecord>>;
     /// Brings a deleted board of this owner back; the board if it lives afterwards, whoever owns it.
     async fn restore_board(&self, board: BoardId, owner: UserId, origin: Origin) -> Outcome<Option<Arc<BoardRecord>>>;
 }
@@ -256,6 +375,10 @@ pub trait BoardTransaction: Send {
     async fn children(&mut self, folders: &[NodeId]) -> Result<Vec<Child>>;
     /// What lies in folders at any depth, deleted or not.
     async fn below(&mut self, folders: &[NodeId]) -> Result<Vec<Below>>;
+    /// Which of these nodes lie in sealed folders.
+    async fn hidden(&mut self, nodes: &[NodeId], sealed: &Sealed) -> Result<Vec<NodeId>>;
+    /// Ends it with nothing done. Dropping it does so too, but costs the connection.
+    async fn roll_back(self: Box<Self>);
     /// Deletes the board, softly.
     async fn delete_board(self: Box<Self>, origin: Origin) -> Result<()>;
     /// Writes everything, steps the version of the board if there is anything, logs it, keeps `result` for the key of the
@@ -264,6 +387,6 @@ pub trait BoardTransaction: Send {
 }
 
 /// Everything that reading needs, as one value to hand around.
-pub trait Reads: Boards + Nodes + Links + Users + Shares + Events + Presences + Views {}
+pub trait Reads: Boards + Nodes + Links + Users + Shares + Keys + Events + Presences + Views {}
 
-impl<T: Boards + Nodes + Links + Users + Shares + Events + Presences + Views> Reads for T {}
+impl<T: Boards + Nodes + Links + Users + Shares + Keys + Events + Presences + Views> Reads for T {}

@@ -34,6 +34,8 @@ pub enum RefusalKind {
         /// How much it holds.
         limit: i64,
     },
+    /// A folder with a password is in the way, and the caller has not opened it.
+    Locked,
     /// The key was used for another request.
     IdempotencyKeyReused,
 }
@@ -59,6 +61,11 @@ impl Refusal {
         Refusal::new(RefusalKind::Permission, field, message)
     }
 
+    /// A folder that the caller has not opened.
+    pub fn locked(field: &str) -> Self {
+        Refusal::new(RefusalKind::Locked, field, "This folder has a password: unlock it first")
+    }
+
     /// Something that is in the way as it is now.
     pub fn conflict(
         field: &str,
@@ -72,6 +79,12 @@ impl Refusal {
     /// Something that is full.
     pub fn limit(field: &str, limit: i64, message: impl Into<String>) -> Self {
         Refusal::new(RefusalKind::Limit { limit }, field, message)
+    }
+
+    /// A key that belongs to another request.
+    #[must_use]
+    pub fn key_reused() -> Self {
+        Refusal::new(RefusalKind::IdempotencyKeyReused, "idempotencyKey", "This key was used for another request")
     }
 
     /// The same reason inside an outer part of the input.

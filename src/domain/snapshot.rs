@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{BoardId, BoardRecord, BoardStats, Link, Node, ShareId, UserId};
+use super::{ApiKeyId, BoardId, BoardRecord, BoardStats, Link, Node, ShareId, UserId};
 
 /// Everything that lists of one board show, read in one transaction. Long texts are not part of it.
 #[derive(Clone, Debug)]
@@ -30,4 +30,6 @@ pub struct Stamps {
     pub users: HashMap<UserId, Stamp>,
     /// Of share links.
     pub shares: HashMap<ShareId, Stamp>,
+    /// Of API keys.
+    pub keys: HashMap<ApiKeyId, Stamp>,
 }

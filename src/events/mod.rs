@@ -1,11 +1,13 @@
 //! Following the change log: one reader per process, whatever the number of followers.
 //!
-//! The table is the truth. A follower first reads on from where it is, and then hears of new entries from the one task here, which
+//! Processes wake each other through `relay.rs`. The table is the truth. A follower first reads on from where it is, and then hears of new entries from the one task here, which
 //! reads the log of all boards that have followers in one statement, as soon as this process has committed something and
 //! several times a second otherwise. Whoever is too slow for the bounded channel reads the table again, so nobody loses an entry,
 //! slows others, or makes memory grow; whoever is far behind skips what it missed, which it sees as a gap.
 
 mod presence;
+
+mod relay;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,13 +19,14 @@ use futures_util::{StreamExt, stream, stream::BoxStream};
 use tokio::sync::{Notify, broadcast};
 
 pub use self::presence::Crowd;
+pub use self::relay::Relay;
 use crate::domain::{
     BoardEvent, BoardId,
-    ports::{Events, Feed},
+    ports::{Events, Feed, Heard, Wake},
 };
 
 /// How often the log is read when nobody says that there is something new.
-const EVERY: Duration = Duration::from_millis(250);
+const EVERY: Duration = Duration::from_secs(1);
 /// How long to wait after a failure.
 const AFTER_FAILURE: Duration = Duration::from_millis(500);
 /// Entries that a follower may be behind before it has to read the table again.
@@ -41,6 +44,19 @@ struct Inner {
     source: Arc<dyn Events>,
     watched: Mutex<HashMap<BoardId, Watched>>,
     wake: Notify,
+    /// None where there is one process.
+    relay: Option<Relay>,
+}
+
+/// Wakes the reader when others have changed something.
+struct Woken(Weak<Inner>);
+
+impl Wake for Woken {
+    fn woken(&self, _: &Heard) {
+        if let Some(hub) = self.0.upgrade() {
+            hub.wake.notify_one();
+        }
+    }
 }
 
 /// A board with followers: the last version that they were told, and how they are told.
@@ -52,9 +68,12 @@ struct Watched {
 impl Hub {
     /// Begins to follow the log. The task ends with the last clone.
     #[must_use]
-    pub fn new(source: Arc<dyn Events>) -> Self {
-        let hub = Hub(Arc::new(Inner { source, watched: Mutex::default(), wake: Notify::new() }));
+    pub fn new(source: Arc<dyn Events>, relay: Option<Relay>) -> Self {
+        let hub = Hub(Arc::new(Inner { source, watched: Mutex::default(), wake: Notify::new(), relay: relay.clone() }));
         let inner = Arc::downgrade(&hub.0);
+        if let Some(relay) = relay {
+            relay.attach(Arc::new(Woken(inner.clone())));
+        }
         tokio::spawn(run(inner));
         hub
     }
@@ -105,8 +124,11 @@ async fn read(hub: &Inner) -> crate::domain::Result<()> {
 }
 
 impl Feed for Hub {
-    fn committed(&self) {
+    fn committed(&self, board: BoardId) {
         self.0.wake.notify_one();
+        if let Some(relay) = &self.0.relay {
+            relay.changed(board);
+        }
     }
 
     fn follow(&self, board: BoardId, after: i64) -> BoxStream<'static, Arc<BoardEvent>> {
@@ -226,7 +248,7 @@ mod tests {
     #[tokio::test]
     async fn every_follower_is_told_every_version_once() {
         let log = Arc::new(Log::default());
-        let hub = Hub::new(Arc::clone(&log) as Arc<dyn Events>);
+        let hub = Hub::new(Arc::clone(&log) as Arc<dyn Events>, None);
         let board = BoardId::generate();
         log.0.lock().unwrap().0 = 250;
         let mut early = hub.follow(board, 0);
@@ -236,7 +258,7 @@ mod tests {
         }
         // More than the channel holds, and a lost connection in between.
         *log.0.lock().unwrap() = (1000, 3);
-        hub.committed();
+        hub.committed(board);
         for version in 251..=1000 {
             assert_eq!(early.next().await.unwrap().version, version);
         }
@@ -245,7 +267,7 @@ mod tests {
         }
         drop((early, late));
         while hub.boards() > 0 {
-            hub.committed();
+            hub.committed(board);
             tokio::time::sleep(EVERY).await;
         }
     }

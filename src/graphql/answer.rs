@@ -45,12 +45,12 @@ impl From<Response> for Answer {
 
 /// What the answer to a request can be found by; `None` where it is never used again.
 pub(super) fn key(viewer: &Viewer, request: &Request) -> Option<AnswerKey> {
-    let class = viewer.access_class()?;
+    let (account, authority) = viewer.access_class()?;
     let variables = serde_json::to_vec(&request.variables).ok()?;
     let mut hash = Sha256::new();
-    match class {
+    match account {
         Some((user, stamp)) => {
-            hash.update([1]);
+            hash.update([1, authority as u8]);
             hash.update(user.0.as_bytes());
             hash.update(stamp.to_be_bytes());
         }
@@ -83,10 +83,14 @@ pub(super) fn is_kept(document: &ExecutableDocument) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::HashSet, sync::Arc};
+
     use async_graphql::{Variables, parser::parse_query};
+    use chrono::Utc;
     use serde_json::json;
 
     use super::*;
+    use crate::domain::{ApiKey, ApiKeyId, ApiKeyScope, User, UserId};
 
     fn request(query: &str, variables: serde_json::Value) -> Request {
         Request::new(query).variables(Variables::from_json(variables))
@@ -101,6 +105,57 @@ mod tests {
         assert_ne!(one, of(&request("{a }", json!({ "x": 1 }))));
         assert_ne!(one, of(&request("{a}", json!({ "x": 1 })).operation_name("Q")));
         assert_eq!(key(&Viewer::system("a test"), &request("{a}", json!({}))), None);
+    }
+
+    #[test]
+    fn keys_tell_apart_how_far_a_credential_reaches() {
+        let user = Arc::new(user());
+        let request = request("{a}", json!({}));
+        let in_person = Viewer::account(Arc::clone(&user)).unwrap();
+        let mut keys = vec![key(&in_person, &request).unwrap()];
+        for scope in ApiKeyScope::ALL {
+            let viewer = Viewer::api_key(Arc::new(api_key(&user, *scope)), Arc::clone(&user)).unwrap();
+            keys.push(key(&viewer, &request).unwrap());
+        }
+        let different: HashSet<_> = keys.iter().collect();
+        assert_eq!((keys.len(), different.len()), (4, 4));
+        let dead = ApiKey { revoked_at: Some(Utc::now()), ..api_key(&user, ApiKeyScope::Admin) };
+        assert!(Viewer::api_key(Arc::new(dead), Arc::clone(&user)).is_none());
+        let of_another = ApiKey { user_id: UserId::generate(), ..api_key(&user, ApiKeyScope::Admin) };
+        assert!(Viewer::api_key(Arc::new(of_another), user).is_none());
+    }
+
+    fn user() -> User {
+        User {
+            id: UserId::generate(),
+            email: "ada@example.org".to_owned(),
+            email_verified: true,
+            name: None,
+            avatar_url: None,
+            settings: json!({}),
+            subscription_tier: "free".to_owned(),
+            created_at: Utc::now(),
+            updated_at: Utc::now(),
+            last_login_at: None,
+            is_active: true,
+            stamp: 1,
+        }
+    }
+
+    fn api_key(user: &User, scope: ApiKeyScope) -> ApiKey {
+        ApiKey {
+            id: ApiKeyId::generate(),
+            user_id: user.id,
+            name: "Key".to_owned(),
+            digest: [0; 32],
+            prefix: "rbk_".to_owned(),
+            scope,
+            created_at: Utc::now(),
+            expires_at: None,
+            last_used_at: None,
+            revoked_at: None,
+            stamp: 1,
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     domain::{
         self, BoardList, BoardRecord, EVENT_ORDER, LINK_ORDER, LinkList, LinkPageKey, ListedBoard, NodeList,
-        NodePageKey, NodeScope, Page, PageRequest,
+        NodePageKey, NodeScope, Page, PageRequest, event_place,
     },
     service,
 };
@@ -85,6 +85,12 @@ impl Board {
         self.record().board.version
     }
 
+    /// The place of this version in the log of changes: `boardEvents` and `events` go on after it, so that nothing is missed
+    /// between reading a board and following it.
+    async fn event_cursor(&self) -> String {
+        event_place(self.record().board.id, self.record().board.version).encode(EVENT_ORDER)
+    }
+
     /// When it was made.
     async fn created_at(&self) -> DateTime<Utc> {
         self.record().board.created_at
@@ -120,8 +126,14 @@ impl Board {
         let filter = NodeFilter::conditions(filter, types, within)?;
         let order = order_by.map_or(domain::NodeOrder::OLDEST, NodeOrder::settled);
         let page = PageRequest::new(first, after.as_deref(), last, before.as_deref(), order.name())?;
-        let list =
-            NodeList { board_id: self.0.board.id(), scope: NodeScope::Board, link_kinds: Vec::new(), filter, order };
+        let list = NodeList {
+            board_id: self.0.board.id(),
+            scope: NodeScope::Board,
+            link_kinds: Vec::new(),
+            filter,
+            order,
+            sealed: domain::Sealed::default(),
+        };
         Ok(Box::pin(NodeRows::read(&self.0, NodePageKey { list, page })).await?)
     }
 
@@ -137,8 +149,14 @@ impl Board {
         let filter = NodeFilter::conditions(None, types, None)?;
         let order = domain::NodeOrder::OLDEST;
         let page = PageRequest::new(first, after.as_deref(), last, before.as_deref(), order.name())?;
-        let list =
-            NodeList { board_id: self.0.board.id(), scope: NodeScope::Roots, link_kinds: Vec::new(), filter, order };
+        let list = NodeList {
+            board_id: self.0.board.id(),
+            scope: NodeScope::Roots,
+            link_kinds: Vec::new(),
+            filter,
+            order,
+            sealed: domain::Sealed::default(),
+        };
         Ok(Box::pin(NodeRows::read(&self.0, NodePageKey { list, page })).await?)
     }
 
@@ -152,7 +170,12 @@ impl Board {
         #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
     ) -> Result<LinkConnection> {
         let page = PageRequest::new(first, after.as_deref(), last, before.as_deref(), LINK_ORDER)?;
-        let list = LinkList { board_id: self.0.board.id(), node: None, kinds: LinkKind::settled(kinds) };
+        let list = LinkList {
+            board_id: self.0.board.id(),
+            node: None,
+            kinds: LinkKind::settled(kinds),
+            sealed: domain::Sealed::default(),
+        };
         Ok(Box::pin(LinkRows::read(&self.0, LinkPageKey { list, page })).await?)
     }
 
@@ -187,7 +210,7 @@ impl Board {
     /// Who is on the board at this moment, the last heard of last, at most 1,000.
     async fn presence(&self) -> Result<Vec<Presence>> {
         let people = Box::pin(self.0.loaders().presence(self.0.board.id())).await?;
-        let shown = |presence: &Arc<domain::Presence>| Presence::new(&self.0.session, Arc::clone(presence));
+        let shown = |presence: &Arc<domain::Presence>| Presence::new(&self.0, Arc::clone(presence));
         Ok(people.iter().map(shown).collect())
     }
 

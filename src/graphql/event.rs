@@ -23,12 +23,12 @@ pub(super) enum BoardEvent {
 
 impl BoardEvent {
     /// An entry as it is told to somebody who was told everything up to the version `after`.
-    pub(super) fn after(scope: &Scope, after: i64, event: Arc<domain::BoardEvent>) -> Self {
-        if can_be_told(Some(after), &event) {
+    pub(super) async fn after(scope: &Scope, after: i64, event: Arc<domain::BoardEvent>) -> domain::Result<Self> {
+        Ok(if can_be_told(Some(after), &event) && names_nothing_hidden(scope, &event).await? {
             BoardEvent::Changed(BoardChanged { scope: scope.clone(), event })
         } else {
             BoardEvent::Resync(ResyncRequired { version: event.version })
-        }
+        })
     }
 }
 
@@ -50,6 +50,27 @@ impl BoardEvent {
         }
         Ok(Start { version: after, first: None })
     }
+}
+
+/// Whether an entry names only what the viewer sees. Whoever is shut out of a folder cannot be told what was deleted, nor what
+/// came or went with a folder, because it may have been in there: they read the board again.
+async fn names_nothing_hidden(scope: &Scope, event: &domain::BoardEvent) -> domain::Result<bool> {
+    if scope.board.sealed().is_empty() {
+        return Ok(true);
+    }
+    let is_seen = async |logged: &Logged| {
+        let (loaders, board) = (scope.loaders(), &scope.board);
+        Ok::<_, domain::Error>(match logged {
+            Logged::BoardUpdated | Logged::BoardDeleted | Logged::Unknown => true,
+            Logged::NodeDeleted(_) | Logged::LinkDeleted(_) => false,
+            Logged::NodeSaved(id) => {
+                loaders.node(board, *id).await?.is_some_and(|node| node.node_type() != domain::NodeType::Folder)
+            }
+            Logged::LinkSaved(id) => loaders.link(board, *id).await?.is_some(),
+        })
+    };
+    let seen = futures_util::future::try_join_all(event.changes.iter().map(is_seen)).await?;
+    Ok(seen.into_iter().all(|is_seen| is_seen))
 }
 
 /// Whether an entry says all that happened since the version `after`.
@@ -244,7 +265,15 @@ impl EventRows {
         let after = page.after.as_ref().map(|place| version_at(board, place).ok_or_else(invalid)).transpose()?;
         let events = scope.loaders().events(board, after.unwrap_or(0), page.limit as i64 + 1).await?;
         let has_next = events.len() > page.limit;
-        let rows = entries(after, scope.board.record().board.version, events).into_iter().take(page.limit).collect();
+        let mut rows: Vec<Entry> =
+            entries(after, scope.board.record().board.version, events).into_iter().take(page.limit).collect();
+        for row in &mut rows {
+            if let Entry::Changed(event) = row
+                && !names_nothing_hidden(scope, event).await?
+            {
+                *row = Entry::Resync(event.version);
+            }
+        }
         let page = Page { rows, has_previous: after.is_some(), has_next };
         Ok(BoardEventConnection::new(page, Arc::new(EventRows(scope.clone()))))
     }

@@ -94,6 +94,12 @@ node_object!(
             Ok(self.folder()?.is_password_protected)
         }
 
+        /// Whether the viewer sees what lies in it: it has no password, or the viewer is the owner of the board, has set the
+        /// password, or has opened it with `unlockFolder`. A locked folder looks empty.
+        async fn is_unlocked(&self) -> bool {
+            !self.0.scope.board.sealed().contains(self.0.node.id)
+        }
+
         /// How many nodes lie directly in it.
         async fn child_count(&self) -> Result<i64> {
             let list = NodeList {
@@ -102,6 +108,7 @@ node_object!(
                 link_kinds: Vec::new(),
                 filter: domain::NodeFilter::default(),
                 order: NodeOrder::OLDEST,
+                sealed: domain::Sealed::default(),
             };
             Ok(Box::pin(self.0.scope.loaders().node_count(&self.0.scope.board, list)).await?)
         }

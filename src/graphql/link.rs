@@ -154,7 +154,8 @@ impl LinkRows {
 impl LinkEdge {
     /// A link at its place among all of its board, the oldest first.
     pub(super) fn of_board(scope: &Scope, link: &Arc<domain::Link>) -> Self {
-        let list = LinkList { board_id: link.board_id, node: None, kinds: Vec::new() };
+        let list =
+            LinkList { board_id: link.board_id, node: None, kinds: Vec::new(), sealed: domain::Sealed::default() };
         LinkEdge::new(Arc::clone(link), Arc::new(LinkRows { scope: scope.clone(), list }))
     }
 }

@@ -4,6 +4,7 @@
 //! a [`Session`]. Mutations have a folder of their own; subscriptions are `subscription.rs`, and run by [`Api::stream`].
 
 mod answer;
+mod api_key;
 mod board;
 mod chat;
 mod error;
@@ -40,7 +41,7 @@ pub use subscription::Subscription;
 
 use crate::{
     config::LimitsConfig,
-    domain::{Code, Error},
+    domain::{self, Code, Error},
 };
 
 type ApiSchema = Schema<Query, Mutation, Subscription>;
@@ -70,8 +71,8 @@ impl Api {
             Ok(request) => request,
             Err(error) => return refusal(&error),
         };
-        if session.only_reads && request.parsed_query().is_ok_and(answer::writes) {
-            return refusal(&by_get());
+        if let Err(error) = check_writable(&session, &mut request) {
+            return refusal(&error);
         }
         let is_kept = request.parsed_query().is_ok_and(answer::is_kept);
         let loaders = Arc::clone(&session.loaders);
@@ -93,18 +94,33 @@ impl Api {
         let refuse = |error| stream::iter([refused(&error)]).boxed();
         match limits::admit(request, &self.limits) {
             Ok(mut request) => {
-                if session.only_reads && request.parsed_query().is_ok_and(answer::writes) {
-                    return refuse(by_get());
+                if let Err(error) = check_writable(&session, &mut request) {
+                    return refuse(error);
                 }
-                self.schema.execute_stream(request.data(session)).map(error::settle).boxed()
+                let schema = self.schema.clone();
+                // A socket is older than its operations: who opened it may have lost the right to, meanwhile.
+                let begin = async move {
+                    match session.again().await {
+                        Ok(session) => schema.execute_stream(request.data(session)).map(error::settle).boxed(),
+                        Err(error) => refuse(error),
+                    }
+                };
+                stream::once(begin).flatten().boxed()
             }
             Err(error) => refuse(error),
         }
     }
 }
 
-fn by_get() -> Error {
-    Error::new(Code::InvalidDocument, "Send mutations by POST")
+/// Refuses mutations where only reading is possible.
+fn check_writable(session: &Session, request: &mut Request) -> domain::Result<()> {
+    if !request.parsed_query().is_ok_and(answer::writes) {
+        return Ok(());
+    }
+    if session.only_reads {
+        return Err(Error::new(Code::InvalidDocument, "Send mutations by POST"));
+    }
+    session.services.check_writable()
 }
 
 /// The schema in its definition language: what `schema.graphql` holds.

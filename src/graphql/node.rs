@@ -40,7 +40,14 @@ impl NodeObject {
     ) -> domain::Result<BoardNodeConnection> {
         let page = page.settled(order.name())?;
         let filter = NodeFilter::conditions(None, types, None)?;
-        let list = NodeList { board_id: self.node.board_id, scope, link_kinds, filter, order };
+        let list = NodeList {
+            board_id: self.node.board_id,
+            scope,
+            link_kinds,
+            filter,
+            order,
+            sealed: domain::Sealed::default(),
+        };
         NodeRows::read(&self.scope, NodePageKey { list, page }).await
     }
 
@@ -65,7 +72,12 @@ impl NodeObject {
         page: PageArguments,
     ) -> domain::Result<LinkConnection> {
         let node = Some((self.node.id, direction.into()));
-        let list = LinkList { board_id: self.node.board_id, node, kinds: LinkKind::settled(kinds) };
+        let list = LinkList {
+            board_id: self.node.board_id,
+            node,
+            kinds: LinkKind::settled(kinds),
+            sealed: domain::Sealed::default(),
+        };
         LinkRows::read(&self.scope, LinkPageKey { list, page: page.settled(LINK_ORDER)? }).await
     }
 
@@ -377,6 +389,7 @@ impl BoardNodeEdge {
             link_kinds: Vec::new(),
             filter: domain::NodeFilter::default(),
             order: domain::NodeOrder::OLDEST,
+            sealed: domain::Sealed::default(),
         };
         BoardNodeEdge::new(Arc::clone(node), Arc::new(NodeRows { scope: scope.clone(), list }))
     }

@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use async_graphql::{ID, Object, Result};
 use chrono::{DateTime, Utc};
+use futures_util::future::try_join_all;
 
-use super::{node::Point, scalar::id, scope::Session, user::User};
+use super::{node::Point, scalar::id, scope::Scope, user::User};
 use crate::domain;
 
 /// Where one window of one person is on a board.
 pub(super) struct Presence {
-    session: Arc<Session>,
+    scope: Scope,
     presence: Arc<domain::Presence>,
 }
 
 impl Presence {
-    pub(super) fn new(session: &Arc<Session>, presence: Arc<domain::Presence>) -> Self {
-        Presence { session: Arc::clone(session), presence }
+    pub(super) fn new(scope: &Scope, presence: Arc<domain::Presence>) -> Self {
+        Presence { scope: scope.clone(), presence }
     }
 }
 
@@ -31,8 +32,8 @@ impl Presence {
     /// Whose window it is; null for guests, who hold a share link and have no account.
     async fn user(&self) -> Result<Option<User>> {
         let Some(user) = self.presence.user else { return Ok(None) };
-        let account = Box::pin(self.session.loaders.user(user)).await?;
-        Ok(account.map(|account| User::new(&self.session, &account)))
+        let account = Box::pin(self.scope.loaders().user(user)).await?;
+        Ok(account.map(|account| User::new(&self.scope.session, &account)))
     }
 
     /// What to call a guest, the same for as long as the window is open; null for accounts, which have names.
@@ -47,9 +48,16 @@ impl Presence {
         self.presence.cursor.map(|(x, y)| Point { x, y })
     }
 
-    /// Ids of the nodes that are selected. Nodes that were deleted since may be among them.
-    async fn selection(&self) -> Vec<ID> {
-        self.presence.selection.iter().map(id).collect()
+    /// Ids of the nodes that are selected. Nodes that were deleted since may be among them; nodes in folders that are locked for
+    /// the viewer are not.
+    async fn selection(&self) -> Result<Vec<ID>> {
+        let (selection, board) = (&self.presence.selection, &self.scope.board);
+        if board.sealed().is_empty() {
+            return Ok(selection.iter().map(id).collect());
+        }
+        let read = selection.iter().map(|node| self.scope.loaders().node(board, *node));
+        let seen = Box::pin(try_join_all(read)).await?;
+        Ok(seen.iter().flatten().map(|node| id(node.id)).collect())
     }
 
     /// What else the frontend says, as it was given.

@@ -106,9 +106,18 @@ impl Query {
     }
 
     /// A board by its id.
-    async fn board(&self, ctx: &Context<'_>, #[graphql(desc = "`board_…`.")] id: ID) -> Result<Option<Board>> {
+    async fn board(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "`board_…`.")] id: ID,
+        #[graphql(
+            desc = "Not an older version than this, which a write through another server has answered: waits for it up to \
+                           two seconds, and fails with TIMEOUT then."
+        )]
+        min_version: Option<i64>,
+    ) -> Result<Option<Board>> {
         let id: BoardId = parse_id(&id)?;
-        Ok(Session::of(ctx)?.board(id).await?.map(Board))
+        Ok(Session::of(ctx)?.board_at_least(id, min_version).await?.map(Board))
     }
 
     /// The board that a share link opens. Null when the link does not exist, was revoked, has expired or is used up.
@@ -156,6 +165,6 @@ impl Query {
 
     /// The server that answers, and what it allows.
     async fn service(&self, ctx: &Context<'_>) -> Result<Service> {
-        Ok(Service::of(Session::of(ctx)?.services.info()))
+        Ok(Service::of(&Session::of(ctx)?.services))
     }
 }

@@ -40,14 +40,24 @@ impl Session {
         Ok(Arc::new(Session { viewer, loaders: Arc::new(self.loaders.anew()), ..self.clone() }))
     }
 
-    /// The same asker, and nothing read yet: what was read before may be different now.
-    pub(super) fn anew(&self) -> Arc<Session> {
-        Arc::new(Session { loaders: Arc::new(self.loaders.anew()), ..self.clone() })
-    }
-
     /// The board, if the viewer may see it.
     pub(super) async fn board(self: &Arc<Self>, id: BoardId) -> Result<Option<Scope>> {
         Ok(self.loaders.board(id).await?.and_then(|record| self.enter(&record)))
+    }
+
+    /// The board, if the viewer may see it, at this version or a later one.
+    pub(super) async fn board_at_least(
+        self: &Arc<Self>,
+        id: BoardId,
+        min_version: Option<i64>,
+    ) -> Result<Option<Scope>> {
+        // Permission first: who may not see the board learns nothing of its version.
+        let Some(scope) = self.board(id).await? else { return Ok(None) };
+        let Some(version) = min_version.filter(|version| scope.board.record().board.version < *version) else {
+            return Ok(Some(scope));
+        };
+        let record = self.loaders.board_at_least(id, version).await?;
+        Ok(record.and_then(|record| self.enter(&record)))
     }
 
     /// A board that was read, if the viewer may see it.

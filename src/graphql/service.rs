@@ -2,7 +2,7 @@
 
 use async_graphql::{Enum, SimpleObject};
 
-use crate::{config, domain::MAX_PAGE, service::ServiceInfo};
+use crate::{config, domain::MAX_PAGE, service::Services};
 
 /// The server that answers, and what it allows.
 #[derive(SimpleObject)]
@@ -11,7 +11,7 @@ pub(super) struct Service {
     version: String,
     /// What the server is for.
     environment: Environment,
-    /// Whether it refuses writes at the moment.
+    /// Whether it refuses mutations at the moment, with `READ_ONLY`.
     read_only: bool,
     /// What one request may ask for.
     limits: ServiceLimits,
@@ -47,11 +47,12 @@ pub(super) enum Environment {
 }
 
 impl Service {
-    pub(super) fn of(info: &ServiceInfo) -> Self {
+    pub(super) fn of(services: &Services) -> Self {
+        let info = services.info();
         Service {
             version: info.version.to_owned(),
             environment: info.environment.into(),
-            read_only: info.is_read_only,
+            read_only: services.is_read_only(),
             limits: ServiceLimits {
                 max_page_size: MAX_PAGE as i32,
                 max_depth: info.limits.max_depth as i32,

@@ -88,7 +88,10 @@ impl Told {
         // With every event anew: nobody is told one that came after the right was lost.
         let scope = scope(&self.session, self.board).await;
         let after = std::mem::replace(&mut self.version, event.version);
-        Some(scope.map(|scope| BoardEvent::after(&scope, after, event)))
+        Some(match scope {
+            Ok(scope) => BoardEvent::after(&scope, after, event).await,
+            Err(error) => Err(error),
+        })
     }
 }
 
@@ -134,7 +137,10 @@ impl Subscription {
         session.board(board).await?.ok_or_else(no_such_board)?;
         let people = session.services.follow_presence(board);
         let asker = Arc::clone(&session);
-        let people = people.map(move |presence| Ok(Presence::new(&asker.anew(), presence)));
+        let people = people.then(move |presence| {
+            let asker = Arc::clone(&asker);
+            async move { scope(&asker, board).await.map(|scope| Presence::new(&scope, presence)) }
+        });
         Ok(while_seen(session, board, people))
     }
 }

@@ -6,6 +6,7 @@ use async_graphql::{ID, Object, Result};
 use chrono::{DateTime, Utc};
 
 use super::{
+    api_key::{ApiKeyConnection, ApiKeyRows},
     board::{BoardConnection, BoardRows},
     rows::Rows,
     scalar::{Url, id},
@@ -13,7 +14,7 @@ use super::{
     sharing::Invitation,
 };
 use crate::{
-    domain::{BoardList, BoardOrder, BoardOrderKey, PageRequest, User as Account},
+    domain::{API_KEY_ORDER, BoardList, BoardOrder, BoardOrderKey, PageRequest, User as Account},
     service,
 };
 
@@ -110,6 +111,20 @@ impl User {
         }
         let invitations = Box::pin(self.session.services.invitations(self.account.id)).await?;
         Ok(invitations.into_iter().map(Invitation).collect())
+    }
+
+    /// API keys of the account, the last made first, dead ones included. Empty for everybody else, and for API keys without the
+    /// scope ADMIN.
+    async fn api_keys(
+        &self,
+        #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
+        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
+    ) -> Result<ApiKeyConnection> {
+        let page = PageRequest::new(first, after.as_deref(), last, before.as_deref(), API_KEY_ORDER)?;
+        self.session.loaders.rests_on_more();
+        Ok(Box::pin(ApiKeyRows::read(&self.session, self.account.id, &page)).await?)
     }
 
     /// Boards of the account that changed last, newest first; of one's own account.

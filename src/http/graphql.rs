@@ -225,7 +225,7 @@ fn write(headers: &HeaderMap, status: StatusCode, answer: Answer) -> HttpRespons
     let headers = [
         (header::CONTENT_TYPE, content_type),
         (header::CACHE_CONTROL, "no-store"),
-        (header::VARY, "Accept, Authorization, X-Share-Token, X-Share-Password"),
+        (header::VARY, "Accept, Authorization, X-Share-Token, X-Share-Password, X-Unlock-Token"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
     (status, headers, answer.body).into_response()

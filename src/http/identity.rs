@@ -18,6 +18,8 @@ use crate::{
 pub(super) const SHARE_TOKEN: &str = "x-share-token";
 /// Header with the password of a share link.
 pub(super) const SHARE_PASSWORD: &str = "x-share-password";
+/// Header with the tokens of folders that were opened with their passwords, separated by commas.
+pub(super) const UNLOCK_TOKEN: &str = "x-unlock-token";
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// The viewer of a request.
@@ -26,11 +28,18 @@ pub(super) async fn viewer(gateway: &Gateway, headers: &HeaderMap, address: IpAd
         Some(token) => gateway.services.viewer_of_token(&token).await?,
         None => Viewer::anonymous(),
     };
-    let Some(token) = secret(headers, SHARE_TOKEN)? else { return Ok(viewer) };
-    let password = secret(headers, SHARE_PASSWORD)?;
-    match gateway.services.hold_share(&viewer, &token, password.as_ref(), address).await? {
-        Some(share) => Ok(viewer.holding(share)),
-        None => Err(Error::unauthenticated("This share link does not exist, was revoked, has expired or is used up")),
+    let viewer = match secret(headers, SHARE_TOKEN)? {
+        Some(token) => {
+            let password = secret(headers, SHARE_PASSWORD)?;
+            let share = gateway.services.hold_share(&viewer, &token, password.as_ref(), address).await?;
+            let ended = "This share link does not exist, was revoked, has expired or is used up";
+            viewer.holding(share.ok_or_else(|| Error::unauthenticated(ended))?)
+        }
+        None => viewer,
+    };
+    match secret(headers, UNLOCK_TOKEN)? {
+        Some(tokens) => gateway.services.with_unlocks(viewer, &tokens).await,
+        None => Ok(viewer),
     }
 }
 

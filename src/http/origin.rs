@@ -19,6 +19,7 @@ pub(super) fn cors(config: &HttpConfig) -> CorsLayer {
             header::CACHE_CONTROL,
             HeaderName::from_static(identity::SHARE_TOKEN),
             HeaderName::from_static(identity::SHARE_PASSWORD),
+            HeaderName::from_static(identity::UNLOCK_TOKEN),
         ])
         .max_age(std::time::Duration::from_secs(3600))
 }

@@ -309,7 +309,7 @@ fn credentials(payload: &Value) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     let Some(fields) = payload.as_object() else { return Ok(headers) };
     for (name, value) in fields {
-        let is_credential = ["authorization", identity::SHARE_TOKEN, identity::SHARE_PASSWORD]
+        let is_credential = ["authorization", identity::SHARE_TOKEN, identity::SHARE_PASSWORD, identity::UNLOCK_TOKEN]
             .iter()
             .any(|known| name.eq_ignore_ascii_case(known));
         if !is_credential {

@@ -8,19 +8,26 @@
 mod basis;
 mod batch;
 
-use std::{collections::HashMap, fmt::Debug, hash::Hash, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    hash::Hash,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use basis::BasisOfOperation;
 use batch::Batch;
 use bytes::Bytes;
 use dataloader::cached::Loader;
+use futures_util::try_join;
 
 use crate::{
     access::Granted,
     domain::{
-        AnswerKey, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, Error, GONE_AFTER, Link, LinkId, LinkList,
-        LinkPageKey, ListedBoard, Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText, Page, PageRequest, Presence,
-        Result, User, UserId,
+        AnswerKey, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, Code, Error, GONE_AFTER, Link, LinkId,
+        LinkList, LinkPageKey, ListedBoard, Node, NodeFilter, NodeId, NodeKey, NodeList, NodeOrder, NodePageKey,
+        NodeScope, NodeText, NodeType, Page, PageRequest, Presence, Result, Sealed, User, UserId,
         ports::{BoardView, Reads},
     },
 };
@@ -31,6 +38,10 @@ const YIELDS: usize = 10;
 const MAX_BATCH: usize = 20_000;
 /// People of one board.
 const MOST_PEOPLE: i64 = 1_000;
+
+/// How long a board is waited for that others have changed, and how often it is looked at meanwhile.
+const MIN_VERSION_WAIT: Duration = Duration::from_secs(2);
+const MIN_VERSION_LOOK: Duration = Duration::from_millis(50);
 
 /// Who is on a board.
 type People = Arc<Vec<Arc<Presence>>>;
@@ -78,6 +89,12 @@ impl OpenBoard {
     #[must_use]
     pub fn record(&self) -> &Arc<BoardRecord> {
         self.granted.subject()
+    }
+
+    /// The folders that the viewer is shut out of: nothing that lies in them comes out of the loaders.
+    #[must_use]
+    pub fn sealed(&self) -> &Sealed {
+        self.granted.sealed()
     }
 
     /// Its id.
@@ -165,6 +182,31 @@ impl Loaders {
         Ok(record)
     }
 
+    /// A living board at this version or a later one, not yet granted to anybody. Where it is older it is read past memory and
+    /// waited for.
+    ///
+    /// # Errors
+    /// `Timeout` when it is not there after two seconds; those of the port.
+    pub async fn board_at_least(&self, id: BoardId, version: i64) -> Result<Option<Arc<BoardRecord>>> {
+        let is_enough =
+            |record: &Option<Arc<BoardRecord>>| record.as_ref().is_none_or(|record| record.board.version >= version);
+        let mut record = self.board(id).await?;
+        let deadline = Instant::now() + MIN_VERSION_WAIT;
+        while !is_enough(&record) {
+            // What this operation has read of the board before is of another version.
+            self.basis.has_more();
+            record = self.reads.board_now(id).await?;
+            if is_enough(&record) {
+                break;
+            }
+            if Instant::now() > deadline {
+                return Err(Error::new(Code::Timeout, format!("{id} has not reached version {version} here yet")));
+            }
+            tokio::time::sleep(MIN_VERSION_LOOK).await;
+        }
+        Ok(record)
+    }
+
     /// A page of a list of boards. Lists of boards start from accounts and are few; they are not batched.
     ///
     /// # Errors
@@ -186,7 +228,7 @@ impl Loaders {
     /// Opens a board that was granted.
     #[must_use]
     pub fn open(&self, granted: Granted<Arc<BoardRecord>>) -> OpenBoard {
-        let view = self.reads.view(granted.subject());
+        let view = self.reads.view(granted.subject(), granted.sealed());
         if view.is_none() {
             // What is read from the database may be newer than the record.
             self.basis.has_more();
@@ -211,8 +253,48 @@ impl Loaders {
     pub async fn stats(&self, board: &OpenBoard) -> Result<BoardStats> {
         match &board.view {
             Some(view) => Ok(view.stats()),
-            None => load(&self.stats, board.id()).await,
+            None if board.sealed().is_empty() => load(&self.stats, board.id()).await,
+            None => self.stats_outside(board).await,
         }
+    }
+
+    /// Counts of what a viewer sees who is shut out of folders.
+    async fn stats_outside(&self, board: &OpenBoard) -> Result<BoardStats> {
+        let nodes = |types: Vec<NodeType>| {
+            let filter = NodeFilter { types, ..NodeFilter::default() };
+            let (scope, order, sealed) = (NodeScope::Board, NodeOrder::OLDEST, board.sealed().clone());
+            load(
+                &self.node_counts,
+                NodeList { board_id: board.id(), scope, link_kinds: Vec::new(), filter, order, sealed },
+            )
+        };
+        let links = LinkList { board_id: board.id(), node: None, kinds: Vec::new(), sealed: board.sealed().clone() };
+        let (all, resources, chats, folders, links, stats) = try_join!(
+            nodes(Vec::new()),
+            nodes(vec![NodeType::Resource]),
+            nodes(vec![NodeType::Chat]),
+            nodes(vec![NodeType::Folder]),
+            load(&self.link_counts, links),
+            load(&self.stats, board.id()),
+        )?;
+        let count = |count: i64| i32::try_from(count).unwrap_or(i32::MAX);
+        Ok(BoardStats {
+            node_count: count(all),
+            link_count: count(links),
+            resource_count: count(resources),
+            chat_count: count(chats),
+            folder_count: count(folders),
+            last_modified: stats.last_modified,
+        })
+    }
+
+    /// Whether a node lies in a folder that the viewer is shut out of.
+    async fn is_hidden(&self, board: &OpenBoard, node_id: NodeId) -> Result<bool> {
+        if board.sealed().is_empty() {
+            return Ok(false);
+        }
+        let around = load(&self.ancestors, NodeKey { board_id: board.id(), node_id }).await?;
+        Ok(around.iter().any(|folder| board.sealed().contains(folder.id)))
     }
 
     /// On which board a node lies.
@@ -242,7 +324,11 @@ impl Loaders {
     pub async fn node(&self, board: &OpenBoard, node_id: NodeId) -> Result<Option<Arc<Node>>> {
         match &board.view {
             Some(view) => Ok(view.node(node_id)),
-            None => load(&self.nodes, NodeKey { board_id: board.id(), node_id }).await,
+            None => {
+                let node = load(&self.nodes, NodeKey { board_id: board.id(), node_id }).await?;
+                let is_hidden = node.is_some() && self.is_hidden(board, node_id).await?;
+                Ok(node.filter(|_| !is_hidden))
+            }
         }
     }
 
@@ -250,10 +336,13 @@ impl Loaders {
     ///
     /// # Errors
     /// Those of the port.
-    pub async fn node_page(&self, board: &OpenBoard, key: NodePageKey) -> Result<Page<Arc<Node>>> {
+    pub async fn node_page(&self, board: &OpenBoard, mut key: NodePageKey) -> Result<Page<Arc<Node>>> {
         match &board.view {
             Some(view) => Ok(view.node_page(&key)),
-            None => load(&self.node_pages, key).await,
+            None => {
+                key.list.sealed = board.sealed().clone();
+                load(&self.node_pages, key).await
+            }
         }
     }
 
@@ -261,10 +350,13 @@ impl Loaders {
     ///
     /// # Errors
     /// Those of the port.
-    pub async fn node_count(&self, board: &OpenBoard, list: NodeList) -> Result<i64> {
+    pub async fn node_count(&self, board: &OpenBoard, mut list: NodeList) -> Result<i64> {
         match &board.view {
             Some(view) => Ok(view.node_count(&list)),
-            None => load(&self.node_counts, list).await,
+            None => {
+                list.sealed = board.sealed().clone();
+                load(&self.node_counts, list).await
+            }
         }
     }
 
@@ -294,7 +386,11 @@ impl Loaders {
     pub async fn link(&self, board: &OpenBoard, id: LinkId) -> Result<Option<Arc<Link>>> {
         match &board.view {
             Some(view) => Ok(view.link(id)),
-            None => load(&self.links, (board.id(), id)).await,
+            None => {
+                let Some(link) = load(&self.links, (board.id(), id)).await? else { return Ok(None) };
+                let is_hidden = self.is_hidden(board, link.from).await? || self.is_hidden(board, link.to).await?;
+                Ok((!is_hidden).then_some(link))
+            }
         }
     }
 
@@ -302,10 +398,13 @@ impl Loaders {
     ///
     /// # Errors
     /// Those of the port.
-    pub async fn link_page(&self, board: &OpenBoard, key: LinkPageKey) -> Result<Page<Arc<Link>>> {
+    pub async fn link_page(&self, board: &OpenBoard, mut key: LinkPageKey) -> Result<Page<Arc<Link>>> {
         match &board.view {
             Some(view) => Ok(view.link_page(&key)),
-            None => load(&self.link_pages, key).await,
+            None => {
+                key.list.sealed = board.sealed().clone();
+                load(&self.link_pages, key).await
+            }
         }
     }
 
@@ -340,10 +439,13 @@ impl Loaders {
     ///
     /// # Errors
     /// Those of the port.
-    pub async fn link_count(&self, board: &OpenBoard, list: LinkList) -> Result<i64> {
+    pub async fn link_count(&self, board: &OpenBoard, mut list: LinkList) -> Result<i64> {
         match &board.view {
             Some(view) => Ok(view.link_count(&list)),
-            None => load(&self.link_counts, list).await,
+            None => {
+                list.sealed = board.sealed().clone();
+                load(&self.link_counts, list).await
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{Failure, artifacts, healthcheck, migrate, serve, token};
+use super::{Failure, artifacts, healthcheck, migrate, read_only, serve, token};
 use crate::{
     config::{Config, Sources},
     graphql, telemetry,
@@ -56,6 +56,11 @@ enum Command {
     },
     /// Turn a folder of files into a board.
     Import(super::import_command::ImportArgs),
+    /// Switch all gateways of the database to reading only while they run, or back.
+    ReadOnly {
+        #[command(subcommand)]
+        action: read_only::Action,
+    },
     /// Print a token of an account, and nothing else.
     Token(token::TokenArgs),
     /// Print the GraphQL schema in its definition language.
@@ -123,6 +128,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Serve(args) => serve::serve(&config, &args).await,
         Command::Migrate { action } => migrate::run(&config, action).await,
         Command::Import(args) => super::import_command::run(&config, args).await,
+        Command::ReadOnly { action } => read_only::run(&config, action).await,
         Command::Token(args) => token::run(&config, args).await,
         Command::Schema => print(&graphql::sdl()),
         Command::Config => print(&format!("{config}\n")),

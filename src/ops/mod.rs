@@ -10,6 +10,7 @@ pub mod import;
 mod import_command;
 pub mod local_pg;
 mod migrate;
+mod read_only;
 mod serve;
 mod token;
 

@@ -77,7 +77,9 @@ async fn serve_on(
     }
     let jwt_secret = token::jwt_secret(config)?;
     let app = App::connect(config, &database.url, jwt_secret.as_ref()).await?;
-    app.store.create_month_partitions().await?;
+    if !app.services.is_read_only() {
+        app.store.create_month_partitions().await?;
+    }
     warn_of_few_connections(config, &app.store).await;
     let with_demo = database.is_own() && !args.no_demo && !config.environment.is_guarded();
     let demo = if with_demo { Some(demo::ensure(&app).await?) } else { None };

@@ -7,11 +7,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
-use super::{Services, attempts::Attempts, change::validate};
+use super::{
+    Services,
+    attempts::{Attempts, Delays, source},
+    change::{WriteOptions, origin, validate},
+};
 use crate::{
     access::{Viewer, secret_hash::random_token, token_digest},
     domain::{
-        AccountEdit, Error, NewAccount, NewRefreshToken, Outcome, Refreshed, Refusal, Result, TokenDigest, User, UserId,
+        AccountEdit, Code, Error, Failure, IdempotencyKey, NewAccount, NewRefreshToken, Outcome, Refreshed, Refusal,
+        Result, TokenDigest, User, UserId,
     },
 };
 
@@ -21,27 +26,53 @@ const ACCESS_LIFETIME: Duration = Duration::from_secs(15 * 60);
 const REFRESH_DAYS: i64 = 30;
 const MIN_PASSWORD_CHARS: usize = 10;
 const MAX_PASSWORD_BYTES: usize = 1024;
-/// Wrong passwords for an account from one address, and from all addresses together, within a quarter of an hour.
-const GUESSES_PER_ADDRESS: u32 = 10;
+/// Attempts at the password of an account from one address that may follow each other at will; then each waits.
+const FREE_GUESSES: u32 = 5;
+/// Wrong passwords for an account from all addresses together, and from one address for all accounts together, within
+/// [`GUESSING_WINDOW`].
 const GUESSES_PER_ACCOUNT: u32 = 100;
+const GUESSES_PER_ADDRESS: u32 = 200;
+const GUESSING_WINDOW: Duration = Duration::from_secs(15 * 60);
 /// New accounts from one address within an hour.
 const SIGN_UPS_PER_ADDRESS: u32 = 20;
 
-/// Who guesses how often.
+/// Who guesses how often. An attempt is counted before it is looked at, so that those made at the same moment count too, and
+/// by what the address is settled to, whether there is such an account or not.
 pub(super) struct SignInGate {
-    per_address: Attempts<(TokenDigest, IpAddr)>,
+    guesses: Delays<(TokenDigest, IpAddr)>,
     per_account: Attempts<TokenDigest>,
+    per_address: Attempts<IpAddr>,
     sign_ups: Attempts<IpAddr>,
 }
 
 impl Default for SignInGate {
     fn default() -> Self {
-        let window = Duration::from_secs(15 * 60);
         SignInGate {
-            per_address: Attempts::new(GUESSES_PER_ADDRESS, window),
-            per_account: Attempts::new(GUESSES_PER_ACCOUNT, window),
+            guesses: Delays::new(FREE_GUESSES),
+            per_account: Attempts::new(GUESSES_PER_ACCOUNT, GUESSING_WINDOW),
+            per_address: Attempts::new(GUESSES_PER_ADDRESS, GUESSING_WINDOW),
             sign_ups: Attempts::new(SIGN_UPS_PER_ADDRESS, Duration::from_secs(3600)),
         }
+    }
+}
+
+impl SignInGate {
+    fn attempt(&self, account: TokenDigest, address: IpAddr) -> Result<()> {
+        let source = source(address);
+        // First, so that nobody fills the other counts with accounts that do not exist.
+        self.per_address.count(source)?;
+        let counted = self.guesses.count((account, source)).and_then(|()| self.per_account.count(account));
+        if counted.is_err() {
+            self.per_address.take_back(&source);
+        }
+        counted
+    }
+
+    fn succeeded(&self, account: TokenDigest, address: IpAddr) {
+        let source = source(address);
+        self.guesses.forgive(&(account, source));
+        self.per_account.take_back(&account);
+        self.per_address.take_back(&source);
     }
 }
 
@@ -69,6 +100,10 @@ fn settled_email(email: &str) -> Result<String, Refusal> {
     if is_address { Ok(email) } else { Err(Refusal::invalid("email", "An e-mail address is expected")) }
 }
 
+fn wrong() -> Error {
+    Error::unauthenticated("Wrong address or password")
+}
+
 fn check_password(password: &SecretString) -> Result<(), Refusal> {
     let password = password.expose_secret();
     if password.chars().count() < MIN_PASSWORD_CHARS || password.len() > MAX_PASSWORD_BYTES {
@@ -79,77 +114,121 @@ fn check_password(password: &SecretString) -> Result<(), Refusal> {
 }
 
 impl Services {
-    /// Makes an account and signs it in.
+    /// Makes an account and signs it in. The same request under the same idempotency key signs in to the account that the
+    /// first one made.
     ///
     /// # Errors
     /// A refusal for an address or password that is not acceptable, or an address that is taken; `RateLimited`.
     pub async fn sign_up(
         &self,
+        viewer: &Viewer,
         email: &str,
         password: &SecretString,
         name: Option<String>,
         address: IpAddr,
+        options: WriteOptions,
     ) -> Outcome<SignedIn> {
+        let origin = origin(viewer, options)?;
         let email = settled_email(email)?;
         check_password(password)?;
         if let Some(name) = &name {
             validate::account_name(name)?;
         }
-        self.sign_ins.sign_ups.count(address)?;
+        self.sign_ins.sign_ups.count(source(address))?;
+        // Whoever signs up is nobody yet: keys belong to the address.
+        let principal = token_digest(&format!("sign-up {email}"));
+        let request = origin.idempotency.map(|key| IdempotencyKey { principal, ..key });
         let password_hash = self.shares.hasher().hash(password).await?;
-        let account = NewAccount { id: UserId::generate(), email, name, password_hash };
+        let account = NewAccount { id: UserId::generate(), email: email.clone(), name, password_hash };
+        let id = account.id;
         let taken = || Refusal::conflict("email", None, vec!["email"], "There is an account with this address");
-        let user = self.accounts.create_account(account).await?.ok_or_else(taken)?;
+        let user = self.accounts.create_account(account, request.as_ref()).await?.ok_or_else(taken)?;
+        if user.id != id {
+            // Passwords are no part of the digest by which requests are told apart.
+            let user = self.check_sign_in(&email, password, address).await.map_err(|error| match error.code() {
+                Code::Unauthenticated => Failure::Refused(Refusal::key_reused()),
+                _ => Failure::Failed(error),
+            })?;
+            return Ok(self.begin_session(user, Uuid::now_v7()).await?);
+        }
         Ok(self.begin_session(user, Uuid::now_v7()).await?)
     }
 
     /// Signs in. An unknown address and a wrong password look the same and take the same time.
     ///
     /// # Errors
-    /// `Unauthenticated`; `RateLimited` after too many wrong passwords.
-    pub async fn sign_in(&self, email: &str, password: &SecretString, address: IpAddr) -> Result<SignedIn> {
-        let wrong = || Error::unauthenticated("Wrong address or password");
+    /// `Unauthenticated`; `RateLimited` after too many wrong passwords; a refusal when it comes with an API key.
+    pub async fn sign_in(
+        &self,
+        viewer: &Viewer,
+        email: &str,
+        password: &SecretString,
+        address: IpAddr,
+        options: WriteOptions,
+    ) -> Outcome<SignedIn> {
+        origin(viewer, options)?;
         let email = settled_email(email).map_err(|_| wrong())?;
-        let digest = token_digest(&email);
-        self.sign_ins.per_address.count((digest, address))?;
-        self.sign_ins.per_account.count(digest)?;
+        let user = self.check_sign_in(&email, password, address).await?;
+        self.accounts.signed_in(user.id).await?;
+        Ok(self.begin_session(user, Uuid::now_v7()).await?)
+    }
+
+    /// The account with this settled address and password.
+    async fn check_sign_in(&self, email: &str, password: &SecretString, address: IpAddr) -> Result<Arc<User>> {
+        let digest = token_digest(email);
+        self.sign_ins.attempt(digest, address)?;
         let hasher = self.shares.hasher();
-        let Some(credentials) = self.accounts.credentials(&email).await? else {
+        let Some(credentials) = self.accounts.credentials(email).await? else {
             hasher.verify_dummy(password).await?;
             return Err(wrong());
         };
-        let is_right = hasher.verify(password, &credentials.password_hash).await?;
+        let is_right = match hasher.verify(password, &credentials.password_hash).await {
+            // Nobody can sign in to an account whose hash is none; from outside that is a wrong password like any other.
+            Err(error) if error.code() == Code::Internal => {
+                tracing::warn!(cause = ?error.cause(), user.id = %credentials.user.id, "A stored password hash cannot be used");
+                hasher.verify_dummy(password).await?;
+                false
+            }
+            verified => verified?,
+        };
         if !is_right || !credentials.user.is_active {
             return Err(wrong());
         }
-        self.sign_ins.per_address.forgive(&(digest, address));
-        self.accounts.signed_in(credentials.user.id).await?;
-        self.begin_session(credentials.user, Uuid::now_v7()).await
+        self.sign_ins.succeeded(digest, address);
+        Ok(credentials.user)
     }
 
     /// Exchanges a refresh token for the next pair of tokens.
     ///
     /// # Errors
-    /// `Unauthenticated` when the token is not good (any more). One that was used before ends the session for everybody.
-    pub async fn refresh_session(&self, token: &SecretString) -> Result<SignedIn> {
+    /// `Unauthenticated` when the token is not good (any more). One that was used before ends the session for everybody. A
+    /// refusal when it comes with an API key.
+    pub async fn refresh_session(
+        &self,
+        viewer: &Viewer,
+        token: &SecretString,
+        options: WriteOptions,
+    ) -> Outcome<SignedIn> {
+        origin(viewer, options)?;
         let ended = || Error::unauthenticated("This session has ended; sign in again");
         let (id, family) = match self.accounts.use_refresh_token(&token_digest(token.expose_secret())).await? {
             Refreshed::Taken { user, family } => (user, family),
             Refreshed::Reused => {
                 tracing::warn!("A refresh token came back after its use; its session is closed");
-                return Err(ended());
+                return Err(ended().into());
             }
-            Refreshed::Unknown => return Err(ended()),
+            Refreshed::Unknown => return Err(ended().into()),
         };
         let user = self.reads.users(&[id]).await?.into_iter().next().flatten();
-        self.begin_session(user.filter(|user| user.is_active).ok_or_else(ended)?, family).await
+        Ok(self.begin_session(user.filter(|user| user.is_active).ok_or_else(ended)?, family).await?)
     }
 
     /// Ends the session that a refresh token belongs to. An unknown token ends nothing, and that is no error.
     ///
     /// # Errors
-    /// Those of the database.
-    pub async fn sign_out(&self, token: &SecretString) -> Result<()> {
+    /// Those of the database; a refusal when it comes with an API key.
+    pub async fn sign_out(&self, viewer: &Viewer, token: &SecretString, options: WriteOptions) -> Outcome<()> {
+        origin(viewer, options)?;
         if let Some(session) = self.accounts.end_session(&token_digest(token.expose_secret())).await? {
             self.sessions.forget_session(session);
         }
@@ -160,12 +239,18 @@ impl Services {
     ///
     /// # Errors
     /// A refusal, or `Unauthenticated` without an account.
-    pub async fn update_account(&self, viewer: &Viewer, edit: &dyn AccountEdit) -> Outcome<Arc<User>> {
+    pub async fn update_account(
+        &self,
+        viewer: &Viewer,
+        edit: &dyn AccountEdit,
+        options: WriteOptions,
+    ) -> Outcome<Arc<User>> {
         let gone = || Error::unauthenticated("Sign in to change an account");
         let mut account = User::clone(viewer.user().ok_or_else(gone)?);
+        let origin = origin(viewer, options)?;
         edit.apply(&mut account);
         validate::account(&account)?;
-        let user = self.accounts.update_account(account).await?.ok_or_else(gone)?;
+        let user = self.accounts.update_account(account, origin.idempotency.as_ref()).await?.ok_or_else(gone)?;
         self.reads.forget_user(user.id);
         Ok(user)
     }

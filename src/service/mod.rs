@@ -4,15 +4,18 @@
 //! `graphql`. Writing comes with its own files beside these.
 
 pub mod account;
+pub mod api_key;
 pub mod attempts;
 pub mod board;
 pub mod change;
+pub mod folder_lock;
 pub mod presence;
+pub mod read_only;
 pub mod share;
 pub mod sharing;
 pub mod user;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use futures_util::stream::BoxStream;
 
@@ -21,11 +24,11 @@ use crate::{
     config::Environment,
     domain::{
         BoardEvent, BoardId,
-        ports::{Accounts, Feed, PresenceFeed, Reads, Sessions, Sharing, Writes},
+        ports::{Accounts, ApiKeys, Feed, FolderLocks, PresenceFeed, ReadOnlyMode, Reads, Sessions, Sharing, Writes},
     },
 };
 
-use self::{account::SignInGate, share::ShareGate};
+use self::{account::SignInGate, api_key::KeyUses, folder_lock::FolderGate, share::ShareGate};
 
 /// What the API tells about the server it runs on.
 #[derive(Clone, Debug)]
@@ -34,7 +37,7 @@ pub struct ServiceInfo {
     pub version: &'static str,
     /// Where it runs.
     pub environment: Environment,
-    /// Whether writes are refused. This stage of the program has none to refuse.
+    /// Whether writes are refused by configuration.
     pub is_read_only: bool,
     /// Limits that clients should know.
     pub limits: crate::config::LimitsConfig,
@@ -49,6 +52,12 @@ pub struct Services {
     accounts: Arc<dyn Accounts>,
     sessions: Arc<dyn Sessions>,
     sharing: Arc<dyn Sharing>,
+    folder_locks: Arc<dyn FolderLocks>,
+    folder_gate: FolderGate,
+    read_only_mode: Arc<dyn ReadOnlyMode>,
+    refuses_writes: AtomicBool,
+    keys: Arc<dyn ApiKeys>,
+    key_uses: KeyUses,
     sign_ins: SignInGate,
     tokens: Tokens,
     shares: ShareGate,
@@ -66,6 +75,9 @@ impl Services {
         accounts: Arc<dyn Accounts>,
         sessions: Arc<dyn Sessions>,
         sharing: Arc<dyn Sharing>,
+        folder_locks: Arc<dyn FolderLocks>,
+        read_only_mode: Arc<dyn ReadOnlyMode>,
+        keys: Arc<dyn ApiKeys>,
         tokens: Tokens,
         hasher: SecretHasher,
         info: ServiceInfo,
@@ -78,6 +90,12 @@ impl Services {
             accounts,
             sessions,
             sharing,
+            folder_locks,
+            folder_gate: FolderGate::default(),
+            read_only_mode,
+            refuses_writes: AtomicBool::new(false),
+            key_uses: KeyUses::new(Arc::clone(&keys)),
+            keys,
             sign_ins: SignInGate::default(),
             tokens,
             shares: ShareGate::new(hasher),
@@ -89,6 +107,12 @@ impl Services {
     #[must_use]
     pub fn follow(&self, board: BoardId, after: i64) -> BoxStream<'static, Arc<BoardEvent>> {
         self.feed.follow(board, after)
+    }
+
+    /// Lets go of a board that this process has just changed, and wakes the others.
+    fn has_changed(&self, board: BoardId) {
+        self.reads.forget(board);
+        self.feed.committed(board);
     }
 
     /// What the API tells about the server.

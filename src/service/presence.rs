@@ -9,7 +9,10 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{Services, change::validate};
+use super::{
+    Services,
+    change::{WriteOptions, origin, validate},
+};
 use crate::{
     access::{Granted, Viewer, token_digest},
     domain::{BoardId, Error, NodeId, Outcome, Permission, Person, Presence, PresenceId, Refusal},
@@ -44,10 +47,12 @@ impl Services {
     pub async fn show_presence(
         &self,
         viewer: &Viewer,
+        options: WriteOptions,
         address: IpAddr,
         board: BoardId,
         shown: Shown,
     ) -> Outcome<Arc<Presence>> {
+        origin(viewer, options)?;
         let record = self.reads.boards(&[board]).await?.into_iter().flatten().next();
         let granted = record.and_then(|record| Granted::check(viewer, &record, Permission::View));
         granted.ok_or_else(|| Refusal::not_found("boardId", format!("There is no board {board}")))?;

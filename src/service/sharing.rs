@@ -5,7 +5,10 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::Services;
+use super::{
+    Services,
+    change::{WriteOptions, origin},
+};
 use crate::{
     access::{Granted, Viewer, secret_hash::random_token, token_digest},
     domain::{
@@ -45,7 +48,8 @@ impl Services {
         Ok(record)
     }
 
-    /// Makes a share link. The token is told this once.
+    /// Makes a share link. The token is told this once: `None` where an earlier request under the same idempotency key made
+    /// the link.
     ///
     /// # Errors
     /// A refusal, or those of the database.
@@ -54,7 +58,9 @@ impl Services {
         viewer: &Viewer,
         board: BoardId,
         terms: ShareTerms,
-    ) -> Outcome<(Arc<Share>, SecretString)> {
+        options: WriteOptions,
+    ) -> Outcome<(Arc<Share>, Option<SecretString>)> {
+        let origin = origin(viewer, options)?;
         self.board_of_owner(viewer, board).await?;
         let by = viewer.user().ok_or_else(|| Error::unauthenticated("Sign in to share a board"))?.id;
         if terms.permission > Permission::Edit {
@@ -75,28 +81,43 @@ impl Services {
         };
         let token = random_token("share")?;
         let digest = token_digest(token.expose_secret());
-        let ShareTerms { permission, max_uses, expires_at, .. } = terms;
+        let ShareTerms { permission, password, max_uses, expires_at } = terms;
         let id = ShareId::generate();
         let new = NewShare { id, board, by, token: digest, permission, password_hash, max_uses, expires_at };
-        self.sharing.add_share(new).await?;
-        let share = self.reads.share_by_token(&digest).await?;
-        Ok((share.ok_or_else(|| Error::internal("share_board: the link is not there"))?, token))
+        let made = self.sharing.add_share(new, origin.idempotency.as_ref()).await?;
+        let gone = || Refusal::not_found("idempotencyKey", "The link of this key is gone");
+        let share = self.sharing.share(made).await?.ok_or_else(gone)?;
+        if made != id && !self.opens_with(&share, password.as_ref()).await? {
+            // Passwords are no part of the digest by which requests are told apart.
+            return Err(Refusal::key_reused().into());
+        }
+        Ok((share, (made == id).then_some(token)))
+    }
+
+    async fn opens_with(&self, share: &Share, password: Option<&SecretString>) -> Result<bool> {
+        match (&share.password_hash, password) {
+            (Some(hash), Some(password)) => self.shares.hasher().verify(password, hash).await,
+            (None, None) => Ok(true),
+            _ => Ok(false),
+        }
     }
 
     /// Ends a share link, for everybody and at once.
     ///
     /// # Errors
     /// A refusal, or those of the database.
-    pub async fn revoke_share(&self, viewer: &Viewer, share: ShareId) -> Outcome<BoardId> {
+    pub async fn revoke_share(&self, viewer: &Viewer, share: ShareId, options: WriteOptions) -> Outcome<BoardId> {
+        let origin = origin(viewer, options)?;
         let no_share = || Refusal::not_found("id", format!("There is no share link {share}"));
-        let board = self.sharing.board_of_share(share).await?.ok_or_else(no_share)?;
+        let board = self.sharing.share(share).await?.ok_or_else(no_share)?.board_id;
         // Who is not the owner does not learn that there is such a link.
         self.board_of_owner(viewer, board).await.map_err(|failure| match failure {
             Failure::Refused(_) => Failure::Refused(no_share()),
             failed => failed,
         })?;
-        self.sharing.revoke_share(board, share).await?;
+        self.sharing.revoke_share(board, share, origin.idempotency.as_ref()).await?;
         self.reads.forget_shares(board);
+        self.feed.committed(board);
         Ok(board)
     }
 
@@ -146,7 +167,9 @@ impl Services {
         board: BoardId,
         email: &str,
         role: Permission,
+        options: WriteOptions,
     ) -> Outcome<Collaborator> {
+        let origin = origin(viewer, options)?;
         let record = self.board_of_owner(viewer, board).await?;
         let by = viewer.user().ok_or_else(|| Error::unauthenticated("Sign in to share a board"))?.id;
         if role > Permission::Edit {
@@ -161,11 +184,11 @@ impl Services {
             let message = format!("A board has at most {MAX_COLLABORATORS} collaborators");
             return Err(Refusal::limit("boardId", MAX_COLLABORATORS as i64, message).into());
         }
-        if !self.sharing.invite(board, user.id, role, by).await? {
+        if !self.sharing.invite(board, user.id, role, by, origin.idempotency.as_ref()).await? {
             let message = "This account was invited already; change its role instead";
             return Err(Refusal::conflict("email", None, vec!["email"], message).into());
         }
-        self.reads.forget(board);
+        self.has_changed(board);
         self.collaborator(board, user.id).await
     }
 
@@ -173,12 +196,18 @@ impl Services {
     ///
     /// # Errors
     /// A refusal, or those of the database.
-    pub async fn accept_invitation(&self, viewer: &Viewer, board: BoardId) -> Outcome<Arc<BoardRecord>> {
+    pub async fn accept_invitation(
+        &self,
+        viewer: &Viewer,
+        board: BoardId,
+        options: WriteOptions,
+    ) -> Outcome<Arc<BoardRecord>> {
         let user = viewer.user().ok_or_else(|| Error::unauthenticated("Sign in to accept"))?.id;
-        if !self.sharing.accept(board, user).await? {
+        let origin = origin(viewer, options)?;
+        if !self.sharing.accept(board, user, origin.idempotency.as_ref()).await? {
             return Err(no_board(board).into());
         }
-        self.reads.forget(board);
+        self.has_changed(board);
         let record = self.reads.boards(&[board]).await?.into_iter().flatten().next();
         record.ok_or_else(|| no_board(board).into())
     }
@@ -193,15 +222,17 @@ impl Services {
         board: BoardId,
         user: UserId,
         role: Permission,
+        options: WriteOptions,
     ) -> Outcome<Collaborator> {
+        let origin = origin(viewer, options)?;
         self.board_of_owner(viewer, board).await?;
         if role > Permission::Edit {
             return Err(Refusal::invalid("role", "A collaborator cannot be an owner").into());
         }
-        if !self.sharing.change_role(board, user, role).await? {
+        if !self.sharing.change_role(board, user, role, origin.idempotency.as_ref()).await? {
             return Err(Refusal::not_found("userId", "This account is no collaborator").into());
         }
-        self.reads.forget(board);
+        self.has_changed(board);
         self.collaborator(board, user).await
     }
 
@@ -209,14 +240,21 @@ impl Services {
     ///
     /// # Errors
     /// A refusal, or those of the database.
-    pub async fn remove_collaborator(&self, viewer: &Viewer, board: BoardId, user: UserId) -> Outcome<()> {
+    pub async fn remove_collaborator(
+        &self,
+        viewer: &Viewer,
+        board: BoardId,
+        user: UserId,
+        options: WriteOptions,
+    ) -> Outcome<()> {
+        let origin = origin(viewer, options)?;
         if !viewer.is(user) {
             self.board_of_owner(viewer, board).await?;
         }
-        if !self.sharing.remove_collaborator(board, user).await? {
+        if !self.sharing.remove_collaborator(board, user, origin.idempotency.as_ref()).await? {
             return Err(Refusal::not_found("userId", "This account is no collaborator").into());
         }
-        self.reads.forget(board);
+        self.has_changed(board);
         Ok(())
     }
 

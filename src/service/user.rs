@@ -1,4 +1,5 @@
-//! From a bearer token to a viewer: the token is checked, and so is the state of the account, on every use.
+//! From a bearer token to a viewer: the token is checked, and so is the state of the account, on every use. What begins
+//! like an API key is one, and looked up in `api_key.rs`.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use chrono::Utc;
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
-use super::Services;
+use super::{Services, api_key::is_key};
 use crate::{
     access::{Bearer, Viewer},
     domain::{Code, Error, Result, UserId},
@@ -16,11 +17,14 @@ use crate::{
 pub const CHECK_EVERY: Duration = Duration::from_millis(500);
 
 impl Services {
-    /// The viewer behind a bearer token.
+    /// The viewer behind a bearer token: an access token or an API key.
     ///
     /// # Errors
     /// `Unauthenticated` when the token is not valid, or its account does not exist or is deactivated.
     pub async fn viewer_of_token(&self, token: &SecretString) -> Result<Viewer> {
+        if is_key(token) {
+            return self.viewer_of_key(token).await;
+        }
         let claims = self.tokens.verify(token.expose_secret()).await?;
         let gone = || Error::unauthenticated("The account of this token cannot be used");
         let id = claims.subject.parse::<UserId>().or_else(|_| Uuid::parse_str(&claims.subject).map(UserId));
@@ -41,10 +45,11 @@ impl Services {
         Err(Error::unauthenticated("This session has ended; sign in again"))
     }
 
-    /// The same viewer at this moment: whatever was presented must still be good, the account is as it is now.
+    /// The same viewer at this moment: whatever was presented must still be good, the account and its API key are as they are
+    /// now, and so are the folders that it has opened.
     ///
     /// # Errors
-    /// `Unauthenticated` when the token, its session, the account or the share link has ended.
+    /// `Unauthenticated` when the token, its session, the key, the account or the share link has ended.
     pub async fn viewer_again(&self, viewer: &Viewer) -> Result<Viewer> {
         if let Some(bearer) = viewer.bearer() {
             if bearer.expires_at <= Utc::now() {
@@ -52,19 +57,26 @@ impl Services {
             }
             self.session_stands(bearer).await?;
         }
-        let again = match viewer.user() {
-            Some(user) => {
+        let again = match (viewer.key(), viewer.user()) {
+            (Some(key), _) => self.viewer_of_digest(&key.digest).await?,
+            (None, Some(user)) => {
                 let gone = || Error::unauthenticated("The account of this token cannot be used");
                 let user = self.reads.users(&[user.id]).await?.into_iter().next().flatten().ok_or_else(gone)?;
                 Viewer::account(user).ok_or_else(gone)?
             }
-            None => Viewer::anonymous(),
+            (None, None) => Viewer::anonymous(),
         };
         let again = viewer.bearer().map_or_else(|| again.clone(), |bearer| again.by(bearer));
-        let Some(held) = viewer.share() else { return Ok(again) };
-        let share = self.reads.share_by_token(held.token()).await?.filter(|share| share.is_alive(Utc::now()));
-        let ended = || Error::unauthenticated("This share link was revoked or has expired");
-        Ok(again.holding(held.again(share.ok_or_else(ended)?)))
+        let again = match viewer.share() {
+            Some(held) => {
+                let share = self.reads.share_by_token(held.token()).await?.filter(|share| share.is_alive(Utc::now()));
+                let ended = || Error::unauthenticated("This share link was revoked or has expired");
+                again.holding(held.again(share.ok_or_else(ended)?))
+            }
+            None => again,
+        };
+        let tokens: Vec<_> = viewer.unlocks().iter().map(|unlock| unlock.token).collect();
+        self.unlocking(again, &tokens).await
     }
 
     /// Waits until something that the viewer presented is not good any more, and tells what. While that cannot be found out

@@ -8,12 +8,13 @@ use uuid::Uuid;
 
 use super::{
     Store,
+    once::Once,
     statement::Statement,
     user::{USER_COLUMNS, UserRow, UserSql, user_from},
 };
 use crate::domain::{
-    Credentials, NewAccount, NewRefreshToken, Refreshed, Result, TokenDigest, User, UserId,
-    ports::{Accounts, Sessions},
+    Credentials, IdempotencyKey, NewAccount, NewRefreshToken, Outcome, Refreshed, Result, TokenDigest, User, UserId,
+    ports::{Accounts, Sessions, Users},
 };
 
 impl Store {
@@ -26,12 +27,34 @@ impl Store {
             .fetch(|| {
                 Statement::<BigInt>::new("expired.remove").sql(
                     "WITH keys AS (DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours' RETURNING 1), \
-                     tokens AS (DELETE FROM refresh_tokens WHERE expires_at < now() - interval '30 days' RETURNING 1) \
-                     SELECT (SELECT count(*) FROM keys) + (SELECT count(*) FROM tokens)",
+                     tokens AS (DELETE FROM refresh_tokens WHERE expires_at < now() - interval '30 days' RETURNING 1), \
+                     unlocks AS (DELETE FROM folder_unlocks WHERE expires_at < now() RETURNING 1) \
+                     SELECT (SELECT count(*) FROM keys) + (SELECT count(*) FROM tokens) + (SELECT count(*) FROM unlocks)",
                 )
             })
             .await?;
         Ok(rows.first().copied().unwrap_or_default())
+    }
+}
+
+impl Store {
+    /// Runs a statement that returns the account it changed; that, or the one that this very request changed before.
+    async fn changed_account(
+        &self,
+        request: Option<&IdempotencyKey>,
+        statement: Statement<UserSql>,
+    ) -> Outcome<Option<Arc<User>>> {
+        let mut work = match self.once(request).await? {
+            Once::Now(work) => work,
+            Once::Before(id) => return Ok(self.users(&[UserId(id)]).await?.into_iter().next().flatten()),
+        };
+        let rows: Vec<UserRow> = work.run(statement).await?;
+        let user = rows.into_iter().next().map(|row| Arc::new(user_from(row)));
+        match &user {
+            Some(user) => work.finish(user.id.0).await?,
+            None => work.give_up().await?,
+        }
+        Ok(user)
     }
 }
 
@@ -51,8 +74,11 @@ impl Accounts for Store {
         Ok(rows.into_iter().next().map(credentials))
     }
 
-    async fn create_account(&self, account: NewAccount) -> Result<Option<Arc<User>>> {
-        let mut connection = self.connection().await?;
+    async fn create_account(
+        &self,
+        account: NewAccount,
+        request: Option<&IdempotencyKey>,
+    ) -> Outcome<Option<Arc<User>>> {
         let statement = Statement::<UserSql>::new("accounts.create")
             .sql("INSERT INTO users AS u (id, email, name, password_hash, last_login_at) VALUES (")
             .bind::<SqlUuid, _>(account.id.0)
@@ -64,12 +90,10 @@ impl Accounts for Store {
             .bind::<Text, _>(account.password_hash)
             .sql(", now()) ON CONFLICT (email) DO NOTHING RETURNING ")
             .sql(USER_COLUMNS);
-        let rows: Vec<UserRow> = self.run(&mut connection, statement).await.map_err(|(error, _)| error)?;
-        Ok(rows.into_iter().next().map(|row| Arc::new(user_from(row))))
+        self.changed_account(request, statement).await
     }
 
-    async fn update_account(&self, account: User) -> Result<Option<Arc<User>>> {
-        let mut connection = self.connection().await?;
+    async fn update_account(&self, account: User, request: Option<&IdempotencyKey>) -> Outcome<Option<Arc<User>>> {
         let statement = Statement::<UserSql>::new("accounts.update")
             .sql("UPDATE users AS u SET updated_at = now(), name = ")
             .bind::<Nullable<Text>, _>(account.name)
@@ -81,8 +105,7 @@ impl Accounts for Store {
             .bind::<SqlUuid, _>(account.id.0)
             .sql(" RETURNING ")
             .sql(USER_COLUMNS);
-        let rows: Vec<UserRow> = self.run(&mut connection, statement).await.map_err(|(error, _)| error)?;
-        Ok(rows.into_iter().next().map(|row| Arc::new(user_from(row))))
+        self.changed_account(request, statement).await
     }
 
     async fn signed_in(&self, user: UserId) -> Result<()> {

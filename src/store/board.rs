@@ -14,8 +14,8 @@ use super::{
     user::{USER_COLUMNS, UserRow, UserSql, user_from},
 };
 use crate::domain::{
-    Board, BoardId, BoardList, BoardOrderKey, BoardRecord, BoardStats, BoardsOf, Cursor, ListedBoard, Page,
-    PageRequest, Permission, Result, SortKey, Stamp, UserId, ports::Boards,
+    Board, BoardId, BoardList, BoardOrderKey, BoardRecord, BoardStats, BoardsOf, Cursor, FolderLock, ListedBoard,
+    NodeId, Page, PageRequest, Permission, Result, SortKey, Stamp, UserId, ports::Boards,
 };
 
 /// Columns of a board `b`, in the order of [`BoardRow`].
@@ -28,6 +28,11 @@ const COLLABORATOR_COLUMNS: &str = "\
         ORDER BY c.user_id), \
     ARRAY(SELECT c.role::text FROM board_collaborators c WHERE c.board_id = b.id AND c.accepted_at IS NOT NULL \
         ORDER BY c.user_id)";
+
+/// The folders with a password, and who set them, as two arrays of one length.
+const LOCK_COLUMNS: &str = "\
+    ARRAY(SELECT f.node_id FROM folder_nodes f WHERE f.board_id = b.id AND f.password_hash IS NOT NULL ORDER BY f.node_id), \
+    ARRAY(SELECT f.locked_by FROM folder_nodes f WHERE f.board_id = b.id AND f.password_hash IS NOT NULL ORDER BY f.node_id)";
 
 /// Changes with the rows of the board `b`, of its owner `u` and of its people, whoever changed them.
 pub(super) const BOARD_STAMP: &str = "hashtextextended(concat_ws(' ', b.version, b.xmin, u.xmin, \
@@ -65,8 +70,11 @@ type BoardRow = (
     DateTime<Utc>,
 );
 
-pub(super) type RecordSql = (BoardSql, UserSql, Array<SqlUuid>, Array<Text>, BigInt);
-pub(super) type RecordRow = (BoardRow, UserRow, Vec<Uuid>, Vec<String>, Stamp);
+type LockSql = (Array<SqlUuid>, Array<Nullable<SqlUuid>>);
+type LockRow = (Vec<Uuid>, Vec<Option<Uuid>>);
+
+pub(super) type RecordSql = (BoardSql, UserSql, Array<SqlUuid>, Array<Text>, LockSql, BigInt);
+pub(super) type RecordRow = (BoardRow, UserRow, Vec<Uuid>, Vec<String>, LockRow, Stamp);
 
 pub(super) fn permission_from(role: &str) -> Result<Permission> {
     match role {
@@ -97,6 +105,7 @@ pub(super) fn record_from(row: RecordRow) -> Result<(BoardRecord, String)> {
         owner,
         people,
         roles,
+        (folders, lockers),
         stamp,
     ) = row;
     let board = Board {
@@ -118,7 +127,9 @@ pub(super) fn record_from(row: RecordRow) -> Result<(BoardRecord, String)> {
         .zip(&roles)
         .map(|(person, role)| Ok((UserId(person), permission_from(role)?)))
         .collect::<Result<_>>()?;
-    Ok((BoardRecord { board, owner: Arc::new(user_from(owner)), collaborators, stamp }, name_key))
+    let locks = folders.into_iter().zip(lockers);
+    let locks = locks.map(|(id, by)| FolderLock { folder_id: NodeId(id), set_by: by.map(UserId) }).collect();
+    Ok((BoardRecord { board, owner: Arc::new(user_from(owner)), collaborators, locks, stamp }, name_key))
 }
 
 /// FROM and WHERE of a list of boards; `ORDER BY` and what it selects are added by the caller.
@@ -185,6 +196,10 @@ impl Boards for Store {
         Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
     }
 
+    async fn board_now(&self, id: BoardId) -> Result<Option<Arc<BoardRecord>>> {
+        Ok(self.boards(&[id]).await?.into_iter().next().flatten())
+    }
+
     async fn board_page(&self, list: &BoardList, page: &PageRequest) -> Result<Page<ListedBoard>> {
         let column = order_columns(list.order.key);
         let descending = list.order.descending != page.from_end;
@@ -237,6 +252,8 @@ pub(super) fn record_statement(name: &'static str) -> Statement<RecordSql> {
         .sql(USER_COLUMNS)
         .sql(", ")
         .sql(COLLABORATOR_COLUMNS)
+        .sql(", ")
+        .sql(LOCK_COLUMNS)
         .sql(", ")
         .sql(BOARD_STAMP)
 }

@@ -11,16 +11,15 @@ use diesel::{
     query_dsl::CompatibleType,
     sql_types::{BigInt, Bool, Double, Nullable, Text, Uuid as SqlUuid},
 };
-use diesel_async::{
-    AnsiTransactionManager, AsyncPgConnection, TransactionManager, pooled_connection::bb8::PooledConnection,
-};
+use diesel_async::{AsyncPgConnection, pooled_connection::bb8::PooledConnection};
 use uuid::Uuid;
 
 use super::{
     Store,
     change::append,
-    error::{from_diesel, unexpected},
+    error::unexpected,
     statement::Statement,
+    transaction::{begin, commit},
 };
 use crate::domain::{
     BoardId, Error, Logged, NodeId, NodeType, Origin as ChangeOrigin, Placement, Rect, Result, UserId,
@@ -51,9 +50,7 @@ impl Store {
     /// Those of the database.
     pub async fn begin_import(&self, owner: UserId, name: &str, is_public: bool) -> Result<BoardImport<'_>> {
         let mut connection = self.connection().await?;
-        AnsiTransactionManager::begin_transaction(&mut *connection)
-            .await
-            .map_err(|error| from_diesel("import.begin", error))?;
+        begin(&mut connection).await?;
         // Another import may hold the board for longer than a request may take, and reading files happens in between.
         let settings = Statement::<Text>::new("import.settings").sql(
             "SELECT set_config('statement_timeout', '10min', true) \
@@ -145,9 +142,7 @@ impl BoardImport<'_> {
             let (origin, logged) = (ChangeOrigin::default(), [Logged::Unknown]);
             append(self.store, &mut self.connection, self.board, self.version, &origin, &logged).await?;
         }
-        AnsiTransactionManager::commit_transaction(&mut *self.connection)
-            .await
-            .map_err(|error| from_diesel("import.commit", error))
+        commit(&mut self.connection).await
     }
 
     async fn lock(&mut self, owner: UserId, name: &str) -> Result<bool> {

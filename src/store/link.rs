@@ -8,7 +8,7 @@ use diesel::sql_types::{Array, BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid 
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Store, batch::from_keys, error::unexpected, statement::Statement};
+use super::{Store, batch::from_keys, error::unexpected, folder_lock::outside, statement::Statement};
 use crate::domain::{
     BoardId, Link, LinkDirection, LinkId, LinkKind, LinkList, LinkPageKey, NodeId, Page, Result, ports::Links,
 };
@@ -46,7 +46,9 @@ fn start(list: &LinkList) -> (BoardId, Uuid) {
 }
 
 fn same_shape(a: &LinkList, b: &LinkList) -> bool {
-    a.kinds == b.kinds && a.node.map(|(_, direction)| direction) == b.node.map(|(_, direction)| direction)
+    a.sealed == b.sealed
+        && a.kinds == b.kinds
+        && a.node.map(|(_, direction)| direction) == b.node.map(|(_, direction)| direction)
 }
 
 /// Adds FROM and WHERE: the visible links `l` of the list that starts at `k`.
@@ -58,6 +60,8 @@ fn members<ST>(statement: Statement<ST>, list: &LinkList) -> Statement<ST> {
         Some((_, LinkDirection::Out)) => statement.sql(" AND l.from_node_id = k.id"),
         Some((_, LinkDirection::Any)) => statement.sql(" AND (l.from_node_id = k.id OR l.to_node_id = k.id)"),
     };
+    let statement = outside(statement, &list.sealed, "l.board_id", "l.from_node_id");
+    let statement = outside(statement, &list.sealed, "l.board_id", "l.to_node_id");
     if list.kinds.is_empty() {
         return statement;
     }

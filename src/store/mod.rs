@@ -4,19 +4,23 @@
 //! how many keys are answered at once; then one file per noun. Permission is not decided here.
 
 mod account;
+mod api_key;
 mod batch;
 mod board;
 mod change;
 mod error;
 mod event;
+mod folder_lock;
 mod import;
 mod keyset;
 mod link;
 pub mod migrations;
 mod node;
 mod node_list;
+mod once;
 mod pool;
 mod presence;
+mod read_only;
 #[allow(missing_docs, unreachable_pub, reason = "generated; its comments come from COMMENT ON")]
 pub mod schema;
 mod share;
@@ -24,7 +28,10 @@ mod sharing;
 mod snapshot;
 mod statement;
 pub mod tls;
+mod transaction;
 mod user;
+mod wire;
 
 pub use import::BoardImport;
 pub use pool::{PoolUse, StatementTotals, Store};
+pub use wire::WakeWires;

@@ -11,6 +11,7 @@ use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Text, Timestamptz}
 use super::{
     Store,
     batch::from_keys,
+    folder_lock::outside,
     keyset,
     node::{NODE_COLUMNS, NODE_JOINS, NodeRow, NodeSql, node_from},
     statement::Statement,
@@ -31,7 +32,7 @@ fn same_shape(a: &NodeList, b: &NodeList) -> bool {
         (NodeScope::LinkedWith(_, a), NodeScope::LinkedWith(_, b)) => a == b,
         (a, b) => std::mem::discriminant(&a) == std::mem::discriminant(&b),
     };
-    scopes && a.link_kinds == b.link_kinds && a.filter == b.filter && a.order == b.order
+    scopes && a.link_kinds == b.link_kinds && a.filter == b.filter && a.order == b.order && a.sealed == b.sealed
 }
 
 pub(super) async fn pages(store: &Store, keys: &[NodePageKey]) -> Result<Vec<Page<Arc<Node>>>> {
@@ -135,7 +136,7 @@ fn members<ST>(statement: Statement<ST>, list: &NodeList) -> Statement<ST> {
         NodeScope::ChildrenOf(_) => statement.sql(" AND p.board_id = k.board_id AND p.parent_id = k.id"),
         NodeScope::LinkedWith(_, direction) => linked(statement, direction, list),
     };
-    conditions(statement, &list.filter)
+    outside(conditions(statement, &list.filter), &list.sealed, "n.board_id", "n.id")
 }
 
 fn linked<ST>(statement: Statement<ST>, direction: LinkDirection, list: &NodeList) -> Statement<ST> {

@@ -590,6 +590,30 @@ diesel::table! {
         /// argon2id hash of the password; null when it has none.
         #[max_length = 255]
         password_hash -> Nullable<Varchar>,
+        /// Who set the password: it does not shut them out.
+        locked_by -> Nullable<Uuid>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use pgvector::sql_types::Vector;
+
+    /// Folders that somebody has opened with their password for a while.
+    folder_unlocks (token_digest) {
+        /// SHA-256 of the token that was handed out.
+        token_digest -> Bytea,
+        /// The folder.
+        folder_id -> Uuid,
+        /// SHA-256 of who opened it; nobody else can use the token.
+        principal_digest -> Bytea,
+        /// Hash of the password that opened it: with another password it opens nothing.
+        #[max_length = 255]
+        password_hash -> Varchar,
+        /// When.
+        created_at -> Timestamptz,
+        /// End of its life.
+        expires_at -> Timestamptz,
     }
 }
 
@@ -848,6 +872,20 @@ diesel::table! {
     use diesel::sql_types::*;
     use pgvector::sql_types::Vector;
 
+    /// Modes that are on: a row is one.
+    service_modes (name) {
+        /// read_only: gateways refuse writes.
+        #[max_length = 50]
+        name -> Varchar,
+        /// When it was switched on.
+        since -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use pgvector::sql_types::Vector;
+
     /// Use, for quotas and billing.
     usage_metrics (id) {
         /// Version 7 UUID.
@@ -921,6 +959,8 @@ diesel::joinable!(boards -> users (user_id));
 diesel::joinable!(chat_sessions -> users (user_id));
 diesel::joinable!(connections -> boards (board_id));
 diesel::joinable!(embeddings -> embedding_generations (generation_id));
+diesel::joinable!(folder_nodes -> users (locked_by));
+diesel::joinable!(folder_unlocks -> folder_nodes (folder_id));
 diesel::joinable!(media_objects -> users (user_id));
 diesel::joinable!(nodes -> boards (board_id));
 diesel::joinable!(processing_jobs -> boards (board_id));
@@ -946,6 +986,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     embedding_generations,
     embeddings,
     folder_nodes,
+    folder_unlocks,
     idempotency_keys,
     media_objects,
     node_hierarchy,
@@ -953,6 +994,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     processing_jobs,
     refresh_tokens,
     resource_nodes,
+    service_modes,
     usage_metrics,
     users,
 );

@@ -10,12 +10,14 @@ use uuid::Uuid;
 use super::{
     Store,
     board::permission_from,
+    once::Once,
     share::{SHARE_COLUMNS, ShareRow, ShareSql, share_from},
     statement::Statement,
     user::{USER_COLUMNS, UserRow, UserSql, user_from},
 };
 use crate::domain::{
-    BoardId, Collaborator, Invitation, NewShare, Permission, Result, Share, ShareId, UserId, ports::Sharing,
+    BoardId, Collaborator, Error, IdempotencyKey, Invitation, NewShare, Outcome, Permission, Result, Share, ShareId,
+    UserId, ports::Sharing,
 };
 
 fn role(permission: Permission) -> &'static str {
@@ -30,16 +32,24 @@ type CollaboratorSql = (UserSql, Text, Nullable<Timestamptz>, Timestamptz);
 type CollaboratorRow = (UserRow, String, Option<DateTime<Utc>>, DateTime<Utc>);
 
 impl Store {
-    async fn changed(&self, statement: Statement<SqlUuid>) -> Result<bool> {
-        let mut connection = self.connection().await?;
-        let rows: Vec<Uuid> = self.run(&mut connection, statement).await.map_err(|(error, _)| error)?;
-        Ok(!rows.is_empty())
+    /// Runs a statement that returns what it changed; the id of that, or of what this very request changed before.
+    async fn changed(&self, request: Option<&IdempotencyKey>, statement: Statement<SqlUuid>) -> Outcome<Option<Uuid>> {
+        let mut work = match self.once(request).await? {
+            Once::Now(work) => work,
+            Once::Before(id) => return Ok(Some(id)),
+        };
+        let rows: Vec<Uuid> = work.run(statement).await?;
+        match rows.first() {
+            Some(id) => work.finish(*id).await?,
+            None => work.give_up().await?,
+        }
+        Ok(rows.first().copied())
     }
 }
 
 #[async_trait]
 impl Sharing for Store {
-    async fn add_share(&self, share: NewShare) -> Result<()> {
+    async fn add_share(&self, share: NewShare, request: Option<&IdempotencyKey>) -> Outcome<ShareId> {
         let statement = Statement::<SqlUuid>::new("sharing.add_share")
             .sql(
                 "INSERT INTO board_shares (id, board_id, shared_by, token_digest, permission, password_hash, max_uses, \
@@ -61,28 +71,31 @@ impl Sharing for Store {
             .sql(", ")
             .bind::<Nullable<Timestamptz>, _>(share.expires_at)
             .sql(") RETURNING id");
-        self.changed(statement).await.map(drop)
+        let id = self.changed(request, statement).await?;
+        id.map(ShareId).ok_or_else(|| Error::internal("sharing.add_share: no row").into())
     }
 
-    async fn revoke_share(&self, board: BoardId, share: ShareId) -> Result<bool> {
+    async fn revoke_share(&self, board: BoardId, share: ShareId, request: Option<&IdempotencyKey>) -> Outcome<bool> {
         let statement = Statement::<SqlUuid>::new("sharing.revoke_share")
             .sql("UPDATE board_shares s SET revoked_at = coalesce(s.revoked_at, now()) WHERE s.board_id = ")
             .bind::<SqlUuid, _>(board.0)
             .sql(" AND s.id = ")
             .bind::<SqlUuid, _>(share.0)
             .sql(" RETURNING s.id");
-        self.changed(statement).await
+        Ok(self.changed(request, statement).await?.is_some())
     }
 
-    async fn board_of_share(&self, share: ShareId) -> Result<Option<BoardId>> {
-        let rows: Vec<Uuid> = self
+    async fn share(&self, share: ShareId) -> Result<Option<Arc<Share>>> {
+        let rows: Vec<ShareRow> = self
             .fetch(|| {
-                Statement::<SqlUuid>::new("sharing.board_of_share")
-                    .sql("SELECT s.board_id FROM board_shares s WHERE s.id = ")
+                Statement::<ShareSql>::new("sharing.share")
+                    .sql("SELECT ")
+                    .sql(SHARE_COLUMNS)
+                    .sql(" FROM board_shares s WHERE s.id = ")
                     .bind::<SqlUuid, _>(share.0)
             })
             .await?;
-        Ok(rows.into_iter().next().map(BoardId))
+        rows.into_iter().next().map(|row| share_from(row).map(Arc::new)).transpose()
     }
 
     async fn shares(&self, board: BoardId, most: i64) -> Result<Vec<Arc<Share>>> {
@@ -142,7 +155,14 @@ impl Sharing for Store {
         rows.into_iter().map(invitation).collect()
     }
 
-    async fn invite(&self, board: BoardId, user: UserId, as_role: Permission, by: UserId) -> Result<bool> {
+    async fn invite(
+        &self,
+        board: BoardId,
+        user: UserId,
+        as_role: Permission,
+        by: UserId,
+        request: Option<&IdempotencyKey>,
+    ) -> Outcome<bool> {
         let statement = Statement::<SqlUuid>::new("sharing.invite")
             .sql("INSERT INTO board_collaborators AS c (board_id, user_id, role, invited_by) VALUES (")
             .bind::<SqlUuid, _>(board.0)
@@ -153,20 +173,26 @@ impl Sharing for Store {
             .sql("::text::share_permission, ")
             .bind::<SqlUuid, _>(by.0)
             .sql(") ON CONFLICT (board_id, user_id) DO NOTHING RETURNING c.id");
-        self.changed(statement).await
+        Ok(self.changed(request, statement).await?.is_some())
     }
 
-    async fn accept(&self, board: BoardId, user: UserId) -> Result<bool> {
+    async fn accept(&self, board: BoardId, user: UserId, request: Option<&IdempotencyKey>) -> Outcome<bool> {
         let statement = Statement::<SqlUuid>::new("sharing.accept")
             .sql("UPDATE board_collaborators c SET accepted_at = coalesce(c.accepted_at, now()) WHERE c.board_id = ")
             .bind::<SqlUuid, _>(board.0)
             .sql(" AND c.user_id = ")
             .bind::<SqlUuid, _>(user.0)
             .sql(" RETURNING c.id");
-        self.changed(statement).await
+        Ok(self.changed(request, statement).await?.is_some())
     }
 
-    async fn change_role(&self, board: BoardId, user: UserId, to: Permission) -> Result<bool> {
+    async fn change_role(
+        &self,
+        board: BoardId,
+        user: UserId,
+        to: Permission,
+        request: Option<&IdempotencyKey>,
+    ) -> Outcome<bool> {
         let statement = Statement::<SqlUuid>::new("sharing.change_role")
             .sql("UPDATE board_collaborators c SET role = ")
             .bind::<Text, _>(role(to))
@@ -175,16 +201,21 @@ impl Sharing for Store {
             .sql(" AND c.user_id = ")
             .bind::<SqlUuid, _>(user.0)
             .sql(" RETURNING c.id");
-        self.changed(statement).await
+        Ok(self.changed(request, statement).await?.is_some())
     }
 
-    async fn remove_collaborator(&self, board: BoardId, user: UserId) -> Result<bool> {
+    async fn remove_collaborator(
+        &self,
+        board: BoardId,
+        user: UserId,
+        request: Option<&IdempotencyKey>,
+    ) -> Outcome<bool> {
         let statement = Statement::<SqlUuid>::new("sharing.remove")
             .sql("DELETE FROM board_collaborators c WHERE c.board_id = ")
             .bind::<SqlUuid, _>(board.0)
             .sql(" AND c.user_id = ")
             .bind::<SqlUuid, _>(user.0)
             .sql(" RETURNING c.id");
-        self.changed(statement).await
+        Ok(self.changed(request, statement).await?.is_some())
     }
 }

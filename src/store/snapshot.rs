@@ -18,7 +18,8 @@ use super::{
     statement::Statement,
 };
 use crate::domain::{
-    AnswerKey, Basis, BoardId, BoardRecord, Committed, Error, Result, ShareId, Snapshot, Stamp, Stamps, UserId,
+    AnswerKey, ApiKeyId, Basis, BoardId, BoardRecord, Committed, Error, Result, Sealed, ShareId, Snapshot, Stamp,
+    Stamps, TokenDigest, UserId,
     ports::{BoardView, CacheSource, Views},
 };
 
@@ -54,10 +55,17 @@ impl CacheSource for Store {
         }))
     }
 
-    async fn stamps(&self, boards: &[BoardId], users: &[UserId], shares: &[ShareId]) -> Result<Stamps> {
+    async fn stamps(
+        &self,
+        boards: &[BoardId],
+        users: &[UserId],
+        shares: &[ShareId],
+        keys: &[ApiKeyId],
+    ) -> Result<Stamps> {
         let boards: Vec<Uuid> = boards.iter().map(|id| id.0).collect();
         let users: Vec<Uuid> = users.iter().map(|id| id.0).collect();
         let shares: Vec<Uuid> = shares.iter().map(|id| id.0).collect();
+        let keys: Vec<Uuid> = keys.iter().map(|id| id.0).collect();
         let rows: Vec<(String, Uuid, Stamp)> = self
             .fetch(|| {
                 Statement::<(Text, SqlUuid, BigInt)>::new("stamps")
@@ -69,16 +77,18 @@ impl CacheSource for Store {
                     .bind::<Array<SqlUuid>, _>(users.clone())
                     .sql(") UNION ALL SELECT 'share', s.id, s.xmin::text::bigint FROM board_shares s WHERE s.id = ANY(")
                     .bind::<Array<SqlUuid>, _>(shares.clone())
+                    .sql(") UNION ALL SELECT 'key', k.id, k.xmin::text::bigint FROM api_keys k WHERE k.id = ANY(")
+                    .bind::<Array<SqlUuid>, _>(keys.clone())
                     .sql(")")
             })
             .await?;
-        let mut stamps =
-            Stamps { boards: HashMap::with_capacity(boards.len()), users: HashMap::new(), shares: HashMap::new() };
+        let mut stamps = Stamps { boards: HashMap::with_capacity(boards.len()), ..Stamps::default() };
         for (kind, id, stamp) in rows {
             match kind.as_str() {
                 "board" => drop(stamps.boards.insert(BoardId(id), stamp)),
                 "user" => drop(stamps.users.insert(UserId(id), stamp)),
                 "share" => drop(stamps.shares.insert(ShareId(id), stamp)),
+                "key" => drop(stamps.keys.insert(ApiKeyId(id), stamp)),
                 other => return Err(Error::internal(format!("stamps: {other}"))),
             }
         }
@@ -88,7 +98,7 @@ impl CacheSource for Store {
 
 impl Views for Store {
     /// PostgreSQL keeps no board in the memory of this process.
-    fn view(&self, _: &BoardRecord) -> Option<Arc<dyn BoardView>> {
+    fn view(&self, _: &BoardRecord, _: &Sealed) -> Option<Arc<dyn BoardView>> {
         None
     }
 
@@ -104,6 +114,8 @@ impl Views for Store {
     fn forget_shares(&self, _: BoardId) {}
 
     fn forget_user(&self, _: UserId) {}
+
+    fn forget_key(&self, _: &TokenDigest) {}
 
     fn forget(&self, _: BoardId) {}
 }

@@ -181,3 +181,12 @@ pub(crate) async fn link_ids(app: &TestApp, board: &Board) -> Vec<LinkId> {
         .unwrap();
     rows.iter().map(|row| LinkId(uuid(row.get(0)))).collect()
 }
+
+/// An API key of an account; `scopes` is an array of the database.
+pub(crate) async fn api_key(app: &TestApp, of: UserId, key: &str, scopes: &str) {
+    let statement = format!(
+        "INSERT INTO api_keys (user_id, name, key_digest, key_prefix, scopes) VALUES ($1::text::uuid, $2, $3, 'rbk_', {scopes})"
+    );
+    let digest = ragboard::access::token_digest(key).to_vec();
+    app.sql.execute(&statement, &[&of.0.to_string(), &key, &digest]).await.unwrap();
+}

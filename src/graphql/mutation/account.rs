@@ -9,7 +9,7 @@ use super::{
     super::{scalar::Url, scope::Session, user::User},
     Writing,
     input::{WriteOptions, set_or_clear},
-    payload::payload,
+    payload::{Refused, payload},
 };
 use crate::{
     access::Viewer,
@@ -55,8 +55,8 @@ pub(super) struct SignUpInput {
     password: String,
     /// Display name.
     name: Option<String>,
-    /// Comes back in the payload.
-    client_mutation_id: Option<String>,
+    #[graphql(flatten)]
+    options: WriteOptions,
 }
 
 /// What somebody signs in with.
@@ -84,17 +84,24 @@ pub(super) struct SessionInput {
 /// What is to be changed of the viewer's account. What is not given stays.
 #[derive(InputObject)]
 pub(super) struct UpdateViewerInput {
+    #[graphql(flatten)]
+    edit: AccountParts,
+    #[graphql(flatten)]
+    options: WriteOptions,
+}
+
+/// The parts of an account that its holder may change.
+#[derive(InputObject)]
+pub(super) struct AccountParts {
     /// Display name.
     name: MaybeUndefined<String>,
     /// Address of a picture.
     avatar_url: MaybeUndefined<Url>,
     /// Preferences of the frontend: an object of at most 64 KiB.
     settings: Option<Value>,
-    /// Comes back in the payload.
-    client_mutation_id: Option<String>,
 }
 
-impl AccountEdit for UpdateViewerInput {
+impl AccountEdit for AccountParts {
     fn apply(&self, account: &mut domain::User) {
         set_or_clear(&mut account.name, &self.name, String::clone);
         set_or_clear(&mut account.avatar_url, &self.avatar_url, |url| url.0.clone());
@@ -104,8 +111,9 @@ impl AccountEdit for UpdateViewerInput {
     }
 }
 
-fn writing(ctx: &Context<'_>, client_mutation_id: Option<String>) -> domain::Result<Writing> {
-    Writing::begin(ctx, WriteOptions { client_mutation_id, idempotency_key: None })
+/// Of a mutation that takes no idempotency key: what it hands out cannot be told again, or doing it twice does no harm.
+fn without_key(client_mutation_id: Option<String>) -> WriteOptions {
+    WriteOptions { client_mutation_id, idempotency_key: None }
 }
 
 impl Writing {
@@ -127,14 +135,7 @@ impl Writing {
                     user_errors: Vec::new(),
                 }
             }
-            Err(error) => SessionPayload {
-                access_token: None,
-                refresh_token: None,
-                expires_at: None,
-                user: None,
-                client_mutation_id,
-                user_errors: vec![error],
-            },
+            Err(error) => SessionPayload::refused(client_mutation_id, error),
         })
     }
 }
@@ -145,42 +146,48 @@ pub(super) struct AccountMutations;
 /// Mutations of accounts and sessions.
 #[Object]
 impl AccountMutations {
-    /// Makes an account and signs it in.
+    /// Makes an account and signs it in. The same request under the same idempotency key signs in to the account that the first
+    /// one made, with tokens of its own.
     async fn sign_up(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The account.")] input: SignUpInput,
     ) -> Result<SessionPayload> {
-        let writing = writing(ctx, input.client_mutation_id)?;
+        let writing = Writing::begin(ctx, input.options)?;
         let password = SecretString::from(input.password);
-        let Session { services, address, .. } = &*writing.session;
-        let outcome = services.sign_up(&input.email, &password, input.name, *address).await;
+        let Session { services, viewer, address, .. } = &*writing.session;
+        let options = writing.options.clone();
+        let outcome = services.sign_up(viewer, &input.email, &password, input.name, *address, options).await;
         writing.signed_in(outcome).await
     }
 
-    /// Signs in. A wrong address or password is an error with the code UNAUTHENTICATED, and does not say which of the two.
+    /// Signs in. A wrong address or password is an error with the code UNAUTHENTICATED, and does not say which of the two. After
+    /// some wrong ones each further attempt has to wait longer: RATE_LIMITED, whose message names the seconds. Each sign-in
+    /// is a session of its own.
     async fn sign_in(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Address and password.")] input: SignInInput,
     ) -> Result<SessionPayload> {
-        let writing = writing(ctx, input.client_mutation_id)?;
+        let writing = Writing::begin(ctx, without_key(input.client_mutation_id))?;
         let password = SecretString::from(input.password);
-        let Session { services, address, .. } = &*writing.session;
-        let signed_in = services.sign_in(&input.email, &password, *address).await?;
-        writing.signed_in(Ok(signed_in)).await
+        let Session { services, viewer, address, .. } = &*writing.session;
+        let outcome = services.sign_in(viewer, &input.email, &password, *address, writing.options.clone()).await;
+        writing.signed_in(outcome).await
     }
 
     /// Exchanges a refresh token for the next pair of tokens. Each is good once: one that comes a second time ends the session,
-    /// because somebody has a copy of it.
+    /// because somebody has a copy of it. After an answer that was lost, sign in again.
     async fn refresh_session(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The session.")] input: SessionInput,
     ) -> Result<SessionPayload> {
-        let writing = writing(ctx, input.client_mutation_id)?;
-        let signed_in = writing.session.services.refresh_session(&SecretString::from(input.refresh_token)).await?;
-        writing.signed_in(Ok(signed_in)).await
+        let writing = Writing::begin(ctx, without_key(input.client_mutation_id))?;
+        let token = SecretString::from(input.refresh_token);
+        let Session { services, viewer, .. } = &*writing.session;
+        let outcome = services.refresh_session(viewer, &token, writing.options.clone()).await;
+        writing.signed_in(outcome).await
     }
 
     /// Ends a session: its refresh tokens are not good any more. An access token ends by itself.
@@ -189,10 +196,16 @@ impl AccountMutations {
         ctx: &Context<'_>,
         #[graphql(desc = "The session.")] input: SessionInput,
     ) -> Result<SignOutPayload> {
-        let writing = writing(ctx, input.client_mutation_id)?;
-        writing.session.services.sign_out(&SecretString::from(input.refresh_token)).await?;
+        let writing = Writing::begin(ctx, without_key(input.client_mutation_id))?;
+        let token = SecretString::from(input.refresh_token);
+        let Session { services, viewer, .. } = &*writing.session;
+        let outcome = services.sign_out(viewer, &token, writing.options.clone()).await;
+        let outcome = writing.settled(outcome).await?;
         let client_mutation_id = writing.client_mutation_id;
-        Ok(SignOutPayload { is_signed_out: true, client_mutation_id, user_errors: Vec::new() })
+        Ok(match outcome {
+            Ok(()) => SignOutPayload { is_signed_out: true, client_mutation_id, user_errors: Vec::new() },
+            Err(error) => SignOutPayload::refused(client_mutation_id, error),
+        })
     }
 
     /// Changes the viewer's own account.
@@ -201,16 +214,19 @@ impl AccountMutations {
         ctx: &Context<'_>,
         #[graphql(desc = "What is to be changed.")] input: UpdateViewerInput,
     ) -> Result<UpdateViewerPayload> {
-        let writing = writing(ctx, input.client_mutation_id.clone())?;
+        let UpdateViewerInput { options, edit } = input;
+        let writing = Writing::begin(ctx, options)?;
         let Session { services, viewer, .. } = &*writing.session;
-        let outcome = services.update_account(viewer, &input).await;
+        let outcome = services.update_account(viewer, &edit, writing.options.clone()).await;
         let outcome = writing.settled(outcome).await?;
         let session = writing.afterwards();
         let client_mutation_id = writing.client_mutation_id;
-        let (user, user_errors) = match outcome {
-            Ok(user) => (Some(User::new(&session, &user)), Vec::new()),
-            Err(error) => (None, vec![error]),
-        };
-        Ok(UpdateViewerPayload { user, client_mutation_id, user_errors })
+        Ok(match outcome {
+            Ok(user) => {
+                let user = Some(User::new(&session, &user));
+                UpdateViewerPayload { user, client_mutation_id, user_errors: Vec::new() }
+            }
+            Err(error) => UpdateViewerPayload::refused(client_mutation_id, error),
+        })
     }
 }

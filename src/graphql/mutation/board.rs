@@ -10,7 +10,7 @@ use super::{
     Writing,
     input::{BoardParts, WriteOptions},
     no_board,
-    payload::payload,
+    payload::{Refused, payload},
     read_id,
 };
 use crate::domain::{Action, BoardEdit, BoardId, BoardRecord, Change, ChangeSet, Failure, Outcome, Refusal};
@@ -89,9 +89,7 @@ impl Writing {
                     user_errors: Vec::new(),
                 }
             }
-            Err(error) => {
-                BoardPayload { board: None, board_id: None, edge: None, client_mutation_id, user_errors: vec![error] }
-            }
+            Err(error) => BoardPayload::refused(client_mutation_id, error),
         })
     }
 }
@@ -161,11 +159,13 @@ impl BoardMutations {
         };
         let outcome = writing.settled(outcome).await?;
         let client_mutation_id = writing.client_mutation_id;
-        let (board_id, user_errors) = match outcome {
-            Ok(()) => (id.ok().map(super::super::scalar::id), Vec::new()),
-            Err(error) => (None, vec![error]),
-        };
-        Ok(BoardPayload { board: None, board_id, edge: None, client_mutation_id, user_errors })
+        Ok(match outcome {
+            Ok(()) => {
+                let board_id = id.ok().map(super::super::scalar::id);
+                BoardPayload { board_id, client_mutation_id, ..BoardPayload::default() }
+            }
+            Err(error) => BoardPayload::refused(client_mutation_id, error),
+        })
     }
 
     /// Brings a deleted board back; for its owner.

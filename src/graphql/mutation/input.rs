@@ -18,9 +18,10 @@ use crate::domain::{self, Board, BoardEdit, Link, LinkEdit, Node, NodeEdit, Node
 /// What every mutation takes.
 #[derive(InputObject)]
 pub(super) struct WriteOptions {
-    /// Comes back in the payload and in the event, so that a client knows its own changes.
+    /// Comes back in the payload, and in the event where a board was changed, so that a client knows its own changes.
     pub(super) client_mutation_id: Option<String>,
-    /// At most 255 bytes. The same request under the same key is done once within 24 hours, and answered alike.
+    /// At most 255 bytes. The same request under the same key is done once within 24 hours, and answered alike; secrets are told
+    /// the first time only.
     pub(super) idempotency_key: Option<String>,
 }
 

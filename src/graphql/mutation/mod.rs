@@ -2,8 +2,11 @@
 //! `userErrors` that say why not. A mutation is done whole or not at all.
 
 mod account;
+mod api_key;
+mod authority;
 mod batch;
 mod board;
+mod folder_lock;
 mod input;
 mod link;
 mod node;
@@ -13,7 +16,7 @@ mod sharing;
 
 use std::sync::Arc;
 
-use async_graphql::{Context, MergedObject};
+use async_graphql::{Context, MergedObject, Value};
 use sha2::{Digest, Sha256};
 
 use self::{input::WriteOptions, payload::UserError};
@@ -25,7 +28,7 @@ use super::{
     scope::{Scope, Session},
 };
 use crate::{
-    domain::{AnyId, Change, ChangeSet, Failure, NodeId, Outcome, Refusal, RefusalKind, Result},
+    domain::{AnyId, Change, ChangeSet, Error, Failure, NodeId, Outcome, Refusal, RefusalKind, Result},
     service::change::{self, Applied},
 };
 
@@ -39,7 +42,22 @@ pub struct Mutation(
     batch::BatchMutations,
     sharing::SharingMutations,
     presence::PresenceMutations,
+    folder_lock::FolderLockMutations,
+    api_key::ApiKeyMutations,
 );
+
+/// Fields of inputs that hold secrets. Their digest is not stored: whoever reads the database could guess by it.
+const SECRETS: &[&str] = &["password", "refreshToken"];
+
+fn without_secrets(input: Value) -> Value {
+    match input {
+        Value::Object(mut fields) => {
+            fields.retain(|name, _| !SECRETS.contains(&name.as_str()));
+            Value::Object(fields)
+        }
+        other => other,
+    }
+}
 
 /// One mutation that runs: who asks, and what they said besides.
 struct Writing {
@@ -53,15 +71,18 @@ impl Writing {
         let WriteOptions { client_mutation_id, idempotency_key } = options;
         let mut request = Sha256::new();
         let field = ctx.field();
+        let undeclared = || Error::internal(format!("{} does not say what a key has to reach", field.name()));
+        let authority = authority::needed(field.name()).ok_or_else(undeclared)?;
         request.update(field.name());
         for (name, value) in field.arguments().unwrap_or_default() {
             request.update(name.as_str());
-            request.update(value.to_string());
+            request.update(without_secrets(value).to_string());
         }
         let options = change::WriteOptions {
             client_mutation_id: client_mutation_id.clone(),
             idempotency_key,
             request: request.finalize().into(),
+            authority,
         };
         Ok(Writing { session: Session::of(ctx)?, client_mutation_id, options })
     }

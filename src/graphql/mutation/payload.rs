@@ -19,10 +19,12 @@ pub(in crate::graphql) enum UserError {
     Conflict(ConflictError),
     /// There is no such object, or the viewer may not see it.
     NotFound(NotFoundError),
-    /// The viewer may see the object, but not do this to it.
+    /// The viewer may see the object, but not do this to it, or not with this API key.
     Permission(PermissionError),
     /// Something is full.
     Limit(LimitError),
+    /// A folder with a password is in the way: unlock it first.
+    Locked(LockedError),
     /// The idempotency key was used for another request.
     IdempotencyKeyReused(IdempotencyKeyReusedError),
 }
@@ -78,7 +80,7 @@ user_error!(
     NotFoundError {}
 );
 user_error!(
-    /// The viewer may see the object, but not do this to it.
+    /// The viewer may see the object, but not do this to it, or not with this API key.
     PermissionError {}
 );
 user_error!(
@@ -87,6 +89,10 @@ user_error!(
         /// How much it holds.
         limit: i64;
     }
+);
+user_error!(
+    /// A folder with a password is in the way: unlock it first.
+    LockedError {}
 );
 user_error!(
     /// The idempotency key was used for another request.
@@ -106,6 +112,7 @@ impl UserError {
             RefusalKind::NotFound => UserError::NotFound(NotFoundError { message, path }),
             RefusalKind::Permission => UserError::Permission(PermissionError { message, path }),
             RefusalKind::Limit { limit } => UserError::Limit(LimitError { message, path, limit }),
+            RefusalKind::Locked => UserError::Locked(LockedError { message, path }),
             RefusalKind::IdempotencyKeyReused => {
                 UserError::IdempotencyKeyReused(IdempotencyKeyReusedError { message, path })
             }
@@ -113,17 +120,32 @@ impl UserError {
     }
 }
 
+/// A payload that says why nothing was done.
+pub(super) trait Refused {
+    /// With nothing but the reason.
+    fn refused(client_mutation_id: Option<String>, error: UserError) -> Self;
+}
+
 /// Defines a payload: its objects, and what every payload has.
 macro_rules! payload {
     ($(#[doc = $doc:literal])+ $name:ident { $($(#[doc = $field_doc:literal])+ $field:ident: $ty:ty,)* }) => {
         $(#[doc = $doc])+
-        #[derive(async_graphql::SimpleObject)]
+        #[derive(async_graphql::SimpleObject, Default)]
         pub(in crate::graphql) struct $name {
             $($(#[doc = $field_doc])+ $field: $ty,)*
             /// What the client called its change.
             client_mutation_id: Option<String>,
             /// Why it was not done; empty when it was.
             user_errors: Vec<$crate::graphql::mutation::payload::UserError>,
+        }
+
+        impl $crate::graphql::mutation::payload::Refused for $name {
+            fn refused(
+                client_mutation_id: Option<String>,
+                error: $crate::graphql::mutation::payload::UserError,
+            ) -> Self {
+                $name { client_mutation_id, user_errors: vec![error], ..Default::default() }
+            }
         }
     };
 }

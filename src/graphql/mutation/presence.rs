@@ -77,12 +77,15 @@ impl PresenceMutations {
         let writing = Writing::begin(ctx, options)?;
         let Session { services, viewer, address, .. } = &*writing.session;
         let outcome = match input.settled() {
-            Ok((board, shown)) => services.show_presence(viewer, *address, board, shown).await,
+            Ok((board, shown)) => services.show_presence(viewer, writing.options.clone(), *address, board, shown).await,
             Err(refusal) => Err(refusal.into()),
         };
         let outcome = writing.settled(outcome).await?;
         let (presence, user_errors) = match outcome {
-            Ok(presence) => (Some(Presence::new(&writing.session, presence)), Vec::new()),
+            Ok(presence) => {
+                let scope = writing.session.board(presence.board_id).await?;
+                (scope.map(|scope| Presence::new(&scope, presence)), Vec::new())
+            }
             Err(error) => (None, vec![error]),
         };
         Ok(SetPresencePayload { presence, client_mutation_id: writing.client_mutation_id, user_errors })

@@ -12,7 +12,7 @@ use super::{
     },
     Writing,
     input::WriteOptions,
-    payload::payload,
+    payload::{Refused, payload},
     read_id,
 };
 use crate::{
@@ -25,7 +25,8 @@ payload!(
     ShareBoardPayload {
         /// The link.
         share: Option<BoardShare>,
-        /// Its token, told this once: for `sharedBoard` and the header `X-Share-Token`.
+        /// Its token, told this once: for `sharedBoard` and the header `X-Share-Token`. Null when an earlier request under the
+        /// same idempotency key made the link; if that answer was lost, revoke the link and make another.
         token: Option<String>,
     }
 );
@@ -73,8 +74,8 @@ pub(super) struct ShareBoardInput {
     max_uses: Option<i32>,
     /// When it ends by itself; never if not given.
     expires_at: Option<DateTime<Utc>>,
-    /// Comes back in the payload.
-    client_mutation_id: Option<String>,
+    #[graphql(flatten)]
+    options: WriteOptions,
 }
 
 /// A share link.
@@ -82,8 +83,8 @@ pub(super) struct ShareBoardInput {
 pub(super) struct ShareInput {
     /// The link.
     id: ID,
-    /// Comes back in the payload.
-    client_mutation_id: Option<String>,
+    #[graphql(flatten)]
+    options: WriteOptions,
 }
 
 /// Somebody to be asked to work on a board.
@@ -95,8 +96,8 @@ pub(super) struct InviteCollaboratorInput {
     email: String,
     /// What they may do, once they have accepted: VIEW, COMMENT or EDIT.
     role: Permission,
-    /// Comes back in the payload.
-    client_mutation_id: Option<String>,
+    #[graphql(flatten)]
+    options: WriteOptions,
 }
 
 /// An invitation to be accepted.
@@ -104,8 +105,8 @@ pub(super) struct InviteCollaboratorInput {
 pub(super) struct AcceptInvitationInput {
     /// The board.
     board_id: ID,
-    /// Comes back in the payload.
-    client_mutation_id: Option<String>,
+    #[graphql(flatten)]
+    options: WriteOptions,
 }
 
 /// A collaborator and another role.
@@ -117,8 +118,8 @@ pub(super) struct ChangeCollaboratorRoleInput {
     user_id: ID,
     /// VIEW, COMMENT or EDIT.
     role: Permission,
-    /// Comes back in the payload.
-    client_mutation_id: Option<String>,
+    #[graphql(flatten)]
+    options: WriteOptions,
 }
 
 /// A collaborator.
@@ -128,12 +129,8 @@ pub(super) struct RemoveCollaboratorInput {
     board_id: ID,
     /// The account.
     user_id: ID,
-    /// Comes back in the payload.
-    client_mutation_id: Option<String>,
-}
-
-fn writing(ctx: &Context<'_>, client_mutation_id: Option<String>) -> domain::Result<Writing> {
-    Writing::begin(ctx, WriteOptions { client_mutation_id, idempotency_key: None })
+    #[graphql(flatten)]
+    options: WriteOptions,
 }
 
 impl Writing {
@@ -141,11 +138,13 @@ impl Writing {
         let outcome = self.settled(outcome).await?;
         let session = self.afterwards();
         let client_mutation_id = self.client_mutation_id;
-        let (collaborator, user_errors) = match outcome {
-            Ok(collaborator) => (Some(Collaborator { session, collaborator }), Vec::new()),
-            Err(error) => (None, vec![error]),
-        };
-        Ok(CollaboratorPayload { collaborator, client_mutation_id, user_errors })
+        Ok(match outcome {
+            Ok(collaborator) => {
+                let collaborator = Some(Collaborator { session, collaborator });
+                CollaboratorPayload { collaborator, client_mutation_id, user_errors: Vec::new() }
+            }
+            Err(error) => CollaboratorPayload::refused(client_mutation_id, error),
+        })
     }
 }
 
@@ -161,7 +160,7 @@ impl SharingMutations {
         ctx: &Context<'_>,
         #[graphql(desc = "The board, and the terms of the link.")] input: ShareBoardInput,
     ) -> Result<ShareBoardPayload> {
-        let writing = writing(ctx, input.client_mutation_id)?;
+        let writing = Writing::begin(ctx, input.options)?;
         let terms = ShareTerms {
             permission: input.permission.into(),
             password: input.password.map(SecretString::from),
@@ -170,16 +169,19 @@ impl SharingMutations {
         };
         let Session { services, viewer, .. } = &*writing.session;
         let outcome = match read_id("boardId", &input.board_id) {
-            Ok(board) => services.share_board(viewer, board, terms).await,
+            Ok(board) => services.share_board(viewer, board, terms, writing.options.clone()).await,
             Err(refusal) => Err(refusal.into()),
         };
         let outcome = writing.settled(outcome).await?;
         let client_mutation_id = writing.client_mutation_id;
-        let (share, token, user_errors) = match outcome {
-            Ok((share, token)) => (Some(BoardShare(share)), Some(token.expose_secret().to_owned()), Vec::new()),
-            Err(error) => (None, None, vec![error]),
-        };
-        Ok(ShareBoardPayload { share, token, client_mutation_id, user_errors })
+        Ok(match outcome {
+            Ok((share, token)) => {
+                let token = token.map(|token| token.expose_secret().to_owned());
+                let share = Some(BoardShare(share));
+                ShareBoardPayload { share, token, client_mutation_id, user_errors: Vec::new() }
+            }
+            Err(error) => ShareBoardPayload::refused(client_mutation_id, error),
+        })
     }
 
     /// Ends a share link, for everybody and at once; for the owner of the board.
@@ -188,19 +190,18 @@ impl SharingMutations {
         ctx: &Context<'_>,
         #[graphql(desc = "The link.")] input: ShareInput,
     ) -> Result<RevokeSharePayload> {
-        let writing = writing(ctx, input.client_mutation_id)?;
+        let writing = Writing::begin(ctx, input.options)?;
         let Session { services, viewer, .. } = &*writing.session;
         let outcome = match read_id("id", &input.id) {
-            Ok(share) => services.revoke_share(viewer, share).await,
+            Ok(share) => services.revoke_share(viewer, share, writing.options.clone()).await,
             Err(refusal) => Err(refusal.into()),
         };
         let outcome = writing.settled(outcome).await?;
         let client_mutation_id = writing.client_mutation_id;
-        let (share_id, user_errors) = match outcome {
-            Ok(_) => (Some(input.id), Vec::new()),
-            Err(error) => (None, vec![error]),
-        };
-        Ok(RevokeSharePayload { share_id, client_mutation_id, user_errors })
+        Ok(match outcome {
+            Ok(_) => RevokeSharePayload { share_id: Some(input.id), client_mutation_id, user_errors: Vec::new() },
+            Err(error) => RevokeSharePayload::refused(client_mutation_id, error),
+        })
     }
 
     /// Asks somebody to work on a board; for its owner.
@@ -209,10 +210,13 @@ impl SharingMutations {
         ctx: &Context<'_>,
         #[graphql(desc = "Who, and as what.")] input: InviteCollaboratorInput,
     ) -> Result<CollaboratorPayload> {
-        let writing = writing(ctx, input.client_mutation_id)?;
+        let writing = Writing::begin(ctx, input.options)?;
         let Session { services, viewer, .. } = &*writing.session;
         let outcome = match read_id("boardId", &input.board_id) {
-            Ok(board) => services.invite(viewer, board, &input.email, input.role.into()).await,
+            Ok(board) => {
+                let options = writing.options.clone();
+                services.invite(viewer, board, &input.email, input.role.into(), options).await
+            }
             Err(refusal) => Err(refusal.into()),
         };
         writing.collaborator(outcome).await
@@ -224,20 +228,22 @@ impl SharingMutations {
         ctx: &Context<'_>,
         #[graphql(desc = "The board.")] input: AcceptInvitationInput,
     ) -> Result<AcceptInvitationPayload> {
-        let writing = writing(ctx, input.client_mutation_id)?;
+        let writing = Writing::begin(ctx, input.options)?;
         let Session { services, viewer, .. } = &*writing.session;
         let outcome = match read_id("boardId", &input.board_id) {
-            Ok(board) => services.accept_invitation(viewer, board).await,
+            Ok(board) => services.accept_invitation(viewer, board, writing.options.clone()).await,
             Err(refusal) => Err(refusal.into()),
         };
         let outcome = writing.settled(outcome).await?;
         let session = writing.afterwards();
         let client_mutation_id = writing.client_mutation_id;
-        let (board, user_errors) = match outcome {
-            Ok(record) => (session.enter(&record).map(Board), Vec::new()),
-            Err(error) => (None, vec![error]),
-        };
-        Ok(AcceptInvitationPayload { board, client_mutation_id, user_errors })
+        Ok(match outcome {
+            Ok(record) => {
+                let board = session.enter(&record).map(Board);
+                AcceptInvitationPayload { board, client_mutation_id, user_errors: Vec::new() }
+            }
+            Err(error) => AcceptInvitationPayload::refused(client_mutation_id, error),
+        })
     }
 
     /// Gives a collaborator another role; for the owner of the board.
@@ -246,11 +252,14 @@ impl SharingMutations {
         ctx: &Context<'_>,
         #[graphql(desc = "Who, and as what.")] input: ChangeCollaboratorRoleInput,
     ) -> Result<CollaboratorPayload> {
-        let writing = writing(ctx, input.client_mutation_id)?;
+        let writing = Writing::begin(ctx, input.options)?;
         let Session { services, viewer, .. } = &*writing.session;
         let ids = || Ok::<_, Refusal>((read_id("boardId", &input.board_id)?, read_id("userId", &input.user_id)?));
         let outcome = match ids() {
-            Ok((board, user)) => services.change_role(viewer, board, user, input.role.into()).await,
+            Ok((board, user)) => {
+                let options = writing.options.clone();
+                services.change_role(viewer, board, user, input.role.into(), options).await
+            }
             Err(refusal) => Err(Failure::Refused(refusal)),
         };
         writing.collaborator(outcome).await
@@ -262,19 +271,21 @@ impl SharingMutations {
         ctx: &Context<'_>,
         #[graphql(desc = "Who.")] input: RemoveCollaboratorInput,
     ) -> Result<RemoveCollaboratorPayload> {
-        let writing = writing(ctx, input.client_mutation_id)?;
+        let writing = Writing::begin(ctx, input.options)?;
         let Session { services, viewer, .. } = &*writing.session;
         let ids = || Ok::<_, Refusal>((read_id("boardId", &input.board_id)?, read_id("userId", &input.user_id)?));
         let outcome = match ids() {
-            Ok((board, user)) => services.remove_collaborator(viewer, board, user).await,
+            Ok((board, user)) => services.remove_collaborator(viewer, board, user, writing.options.clone()).await,
             Err(refusal) => Err(Failure::Refused(refusal)),
         };
         let outcome = writing.settled(outcome).await?;
         let client_mutation_id = writing.client_mutation_id;
-        let (user_id, user_errors) = match outcome {
-            Ok(()) => (Some(input.user_id), Vec::new()),
-            Err(error) => (None, vec![error]),
-        };
-        Ok(RemoveCollaboratorPayload { user_id, client_mutation_id, user_errors })
+        Ok(match outcome {
+            Ok(()) => {
+                let user_id = Some(input.user_id);
+                RemoveCollaboratorPayload { user_id, client_mutation_id, user_errors: Vec::new() }
+            }
+            Err(error) => RemoveCollaboratorPayload::refused(client_mutation_id, error),
+        })
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::Utc;
 use serde_json::json;
 
-use super::{WriteOptions, origin, reused, validate};
+use super::{WriteOptions, origin, reaches_for_board, validate};
 use crate::{
     access::{Granted, Viewer},
     domain::{AnyId, Board, BoardEdit, BoardId, BoardRecord, Claim, Error, Outcome, Permission, Refusal, User},
@@ -51,6 +51,8 @@ impl Services {
         options: WriteOptions,
     ) -> Outcome<Arc<BoardRecord>> {
         let owner = account(viewer)?;
+        let origin = origin(viewer, options)?;
+        reaches_for_board(viewer, edit)?;
         if let Some(there) = self.reads.boards(&[id]).await?.into_iter().flatten().next() {
             let mut again = there.board.clone();
             edit.apply(&mut again);
@@ -64,7 +66,7 @@ impl Services {
         let mut board = new_board(id, owner);
         edit.apply(&mut board);
         validate::board(&board)?;
-        self.writes.create_board(board, None, origin(viewer, options)?).await
+        self.writes.create_board(board, None, origin).await
     }
 
     /// Copies a board that the viewer may see; the copy is the viewer's own, and private.
@@ -84,7 +86,7 @@ impl Services {
         let Board { description, thumbnail_url, settings, .. } = granted.subject().board.clone();
         let board = Board { name, description, thumbnail_url, settings, ..new_board(BoardId::generate(), owner) };
         validate::board(&board)?;
-        self.writes.create_board(board, Some(id), origin(viewer, options)?).await
+        self.writes.create_board(board, Some((id, granted.sealed().clone())), origin(viewer, options)?).await
     }
 
     /// Deletes a board; for its owner.
@@ -101,24 +103,29 @@ impl Services {
             };
             return match known {
                 Claim::Done(result) if result.get("deleted") == Some(&json!(id.to_string())) => Ok(()),
-                Claim::Done(_) | Claim::Reused => Err(reused().into()),
+                Claim::Done(_) | Claim::Reused => Err(Refusal::key_reused().into()),
                 Claim::Free => Err(no_board(id).into()),
             };
         };
         let record = Arc::clone(transaction.record());
-        let granted = Granted::check(viewer, &record, Permission::View).ok_or_else(|| no_board(id))?;
-        if granted.permission() < Permission::Owner {
-            return Err(Refusal::forbidden("id", "Only its owner may delete a board").into());
-        }
-        if let Some(key) = &origin.idempotency
-            && let Claim::Done(_) | Claim::Reused = transaction.claim(key).await?
-        {
-            // The board lives, so no request under this key has deleted it.
-            return Err(reused().into());
+        let may_delete = async {
+            let granted = Granted::check(viewer, &record, Permission::View).ok_or_else(|| no_board(id))?;
+            if granted.permission() < Permission::Owner {
+                return Err(Refusal::forbidden("id", "Only its owner may delete a board").into());
+            }
+            match &origin.idempotency {
+                // The board lives, so no request under this key has deleted it.
+                Some(key) if !matches!(transaction.claim(key).await?, Claim::Free) => Err(Refusal::key_reused().into()),
+                _ => Ok(()),
+            }
+        };
+        let may_delete: Outcome<()> = may_delete.await;
+        if let Err(failure) = may_delete {
+            transaction.roll_back().await;
+            return Err(failure);
         }
         transaction.delete_board(origin).await?;
-        self.reads.forget(id);
-        self.feed.committed();
+        self.has_changed(id);
         Ok(())
     }
 
@@ -134,7 +141,7 @@ impl Services {
     ) -> Outcome<Arc<BoardRecord>> {
         let owner = account(viewer)?.id;
         let restored = self.writes.restore_board(id, owner, origin(viewer, options)?).await?;
-        self.reads.forget(id);
+        self.has_changed(id);
         // A living board of the owner's own is as it was asked for.
         let record = restored.filter(|record| record.board.owner_id == owner);
         record.ok_or_else(|| no_board(id).into())

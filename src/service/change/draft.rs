@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::domain::{
     AnyId, Board, BoardWrites, Child, Link, LinkId, LinkKind, Node, NodeId, NodeKind, NodeWrite, Placement, Refusal,
+    Sealed,
 };
 
 /// What was read of the board under its lock.
@@ -24,6 +25,10 @@ pub(super) struct Loaded {
     pub(super) parents: HashMap<NodeId, NodeId>,
     /// What lies in the folders that take something.
     pub(super) children: HashMap<NodeId, Vec<Child>>,
+    /// The folders that the caller is shut out of.
+    pub(super) sealed: Sealed,
+    /// Those of the nodes that lie in them: to the caller they are not there.
+    pub(super) hidden: HashSet<NodeId>,
     /// What lies below nodes that are deleted or restored, with the deletion that took it.
     pub(super) below: HashMap<NodeId, Vec<(NodeId, Option<i64>)>>,
 }
@@ -47,6 +52,8 @@ pub(super) struct Draft {
     pub(super) links: BTreeMap<LinkId, (Link, Option<Link>)>,
     pub(super) links_deleted: Vec<LinkId>,
     pub(super) loaded: Loaded,
+    /// Folders with another password.
+    pub(super) locked: BTreeMap<NodeId, Option<String>>,
     /// Siblings that had to move for others, with their new places.
     pub(super) renumbered: BTreeMap<NodeId, Placement>,
     /// Nodes that the changes are about, in their order.
@@ -85,6 +92,7 @@ impl Draft {
             links,
             links_deleted: Vec::new(),
             loaded,
+            locked: BTreeMap::new(),
             renumbered: BTreeMap::new(),
             touched_nodes: Vec::new(),
             touched_links: Vec::new(),
@@ -93,11 +101,11 @@ impl Draft {
 
     /// A living node of the board.
     pub(super) fn living(&self, field: &str, id: NodeId) -> Result<&DraftNode, Refusal> {
-        self.nodes.get(&id).filter(|_| self.is_living(id)).ok_or_else(|| no_node(field, id))
+        self.nodes.get(&id).filter(|_| self.is_seen(id)).ok_or_else(|| no_node(field, id))
     }
 
     pub(super) fn living_mut(&mut self, field: &str, id: NodeId) -> Result<&mut DraftNode, Refusal> {
-        if !self.is_living(id) {
+        if !self.is_seen(id) {
             return Err(no_node(field, id));
         }
         self.nodes.get_mut(&id).ok_or_else(|| no_node(field, id))
@@ -105,6 +113,11 @@ impl Draft {
 
     pub(super) fn is_living(&self, id: NodeId) -> bool {
         self.life.get(&id).copied().unwrap_or(false)
+    }
+
+    /// Whether a node is there for the caller.
+    pub(super) fn is_seen(&self, id: NodeId) -> bool {
+        self.is_living(id) && !self.loaded.hidden.contains(&id)
     }
 
     pub(super) fn was_living(&self, id: NodeId) -> bool {
@@ -200,6 +213,7 @@ impl Draft {
             }
         }
         writes.links_deleted = self.links_deleted;
+        writes.locked = self.locked.into_iter().collect();
         writes.board = (self.board != self.board_before).then_some(self.board);
         writes
     }

@@ -2,7 +2,7 @@
 //! needs no renumbering as long as there is room between two positions.
 
 use super::draft::{Draft, max_items, no_node};
-use crate::domain::{Child, NodeId, NodeType, Place, Placement, Refusal, Spot};
+use crate::domain::{Child, NodeId, NodeKind, NodeType, Place, Placement, Refusal, Spot};
 
 impl Draft {
     pub(super) fn place_node(&mut self, id: NodeId, place: Option<Place>) -> Result<(), Refusal> {
@@ -14,6 +14,9 @@ impl Draft {
             return Ok(());
         };
         let folder = self.living("folderId", folder_id)?;
+        if self.loaded.sealed.contains(folder_id) {
+            return Err(Refusal::locked("folderId"));
+        }
         if folder.node.node_type() != NodeType::Folder {
             return Err(Refusal::invalid("folderId", format!("{folder_id} is no folder")));
         }
@@ -26,6 +29,20 @@ impl Draft {
         let child = Child { folder_id, id, position, is_living: true };
         self.loaded.children.entry(folder_id).or_default().push(child);
         self.living_mut("id", id)?.node.placement = Some(Placement { folder_id, position });
+        Ok(())
+    }
+
+    /// Gives a folder a password or takes it away; not for those whom the present one shuts out.
+    pub(super) fn lock_folder(&mut self, id: NodeId, password_hash: Option<String>) -> Result<(), Refusal> {
+        if self.loaded.sealed.contains(id) {
+            return Err(Refusal::locked("id"));
+        }
+        let NodeKind::Folder(folder) = &mut self.living_mut("id", id)?.node.kind else {
+            return Err(Refusal::invalid("id", format!("{id} is no folder")));
+        };
+        folder.is_password_protected = password_hash.is_some();
+        self.locked.insert(id, password_hash);
+        self.touch_node(id);
         Ok(())
     }
 

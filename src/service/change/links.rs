@@ -93,7 +93,7 @@ impl Draft {
     /// A link is there for its readers while both ends live.
     fn visible_link(&self, id: LinkId) -> Result<&(Link, Option<Link>), Refusal> {
         let is_visible =
-            |link: &Link| link.board_id == self.board.id && self.is_living(link.from) && self.is_living(link.to);
+            |link: &Link| link.board_id == self.board.id && self.is_seen(link.from) && self.is_seen(link.to);
         let link = self.links.get(&id).filter(|(link, _)| is_visible(link));
         link.ok_or_else(|| Refusal::not_found("id", format!("There is no link {id} on this board")))
     }

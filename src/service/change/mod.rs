@@ -16,10 +16,10 @@ use std::{collections::HashSet, sync::Arc};
 use self::draft::{Draft, Loaded};
 use super::Services;
 use crate::{
-    access::{Granted, Viewer},
+    access::{Authority, Granted, Viewer},
     domain::{
-        Action, AnyId, BoardRecord, Change, ChangeSet, Claim, IdempotencyKey, LinkId, LinkKind, MAX_CHANGES, NodeId,
-        Origin, Outcome, Permission, Place, Refusal, RefusalKind, Spot, ports::BoardTransaction,
+        Action, AnyId, BoardEdit, BoardRecord, BoardWrites, Change, ChangeSet, Claim, IdempotencyKey, LinkId, LinkKind,
+        MAX_CHANGES, NodeId, Origin, Outcome, Permission, Place, Refusal, Sealed, Spot, ports::BoardTransaction,
     },
 };
 
@@ -43,6 +43,8 @@ pub struct WriteOptions {
     pub idempotency_key: Option<String>,
     /// Digest of the input, to tell requests under one key apart.
     pub request: [u8; 32],
+    /// How far the caller's credential has to reach; everything if nothing is said.
+    pub authority: Authority,
 }
 
 impl Services {
@@ -59,44 +61,71 @@ impl Services {
         let transaction = self.writes.begin(set.board_id).await?;
         let absent = || set.absent.clone();
         let mut transaction = transaction.ok_or_else(absent)?;
-        let record = Arc::clone(transaction.record());
-        let granted = Granted::check(viewer, &record, Permission::View).ok_or_else(absent)?;
-        if granted.permission() < Permission::Edit {
-            let forbidden = Refusal::forbidden("", "You may see this board, but not change it");
-            return Err(Refusal { path: set.absent.path, ..forbidden }.into());
-        }
-        if let Some(key) = &origin.idempotency
-            && let Some(applied) = replayed(transaction.as_mut(), key, &record).await?
-        {
-            return Ok(applied);
-        }
-        if let Some(expected) = set.expected_version.filter(|expected| *expected != record.board.version) {
-            let message = format!("The board is at version {}, not {expected}", record.board.version);
-            return Err(
-                Refusal::conflict("expectedVersion", Some(AnyId::Board(set.board_id)), Vec::new(), message).into()
-            );
-        }
-        let loaded = load(transaction.as_mut(), &set.changes).await?;
-        let mut draft = Draft::new(record.board.clone(), loaded);
-        for change in &set.changes {
-            apply_one(&mut draft, change, granted.permission()).map_err(|refusal| refusal.within(&change.path))?;
-        }
-        let (nodes, links) = draft.touched();
-        let writes = draft.into_writes();
+        let (writes, nodes, links) = match drafted(transaction.as_mut(), viewer, &set, &origin).await {
+            Ok(Drafted::Anew(writes, nodes, links)) => (writes, nodes, links),
+            Ok(Drafted::Before(applied)) => {
+                transaction.roll_back().await;
+                return Ok(applied);
+            }
+            Err(failure) => {
+                transaction.roll_back().await;
+                return Err(failure);
+            }
+        };
         let result = serde_json::json!({
             "nodes": nodes.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "links": links.iter().map(ToString::to_string).collect::<Vec<_>>(),
         });
         let committed = transaction.commit(writes, origin, result).await?;
         self.reads.committed(&committed);
-        self.feed.committed();
+        self.feed.committed(committed.record.board.id);
         Ok(Applied { record: committed.record, nodes, links })
     }
 }
 
-/// Whose write it is. Keys are the caller's own: nobody can ask for a result of somebody else.
-pub(super) fn origin(viewer: &Viewer, options: WriteOptions) -> Result<Origin, Refusal> {
-    let WriteOptions { client_mutation_id, idempotency_key, request } = options;
+/// What a set of changes comes to, before it is written.
+enum Drafted {
+    /// The rows, and the nodes and links that the changes are about.
+    Anew(BoardWrites, Vec<NodeId>, Vec<LinkId>),
+    /// It was done before under the same key.
+    Before(Applied),
+}
+
+async fn drafted(
+    transaction: &mut dyn BoardTransaction,
+    viewer: &Viewer,
+    set: &ChangeSet,
+    origin: &Origin,
+) -> Outcome<Drafted> {
+    let record = Arc::clone(transaction.record());
+    let granted = Granted::check(viewer, &record, Permission::View).ok_or_else(|| set.absent.clone())?;
+    if granted.permission() < Permission::Edit {
+        let forbidden = Refusal::forbidden("", "You may see this board, but not change it");
+        return Err(Refusal { path: set.absent.path.clone(), ..forbidden }.into());
+    }
+    if let Some(key) = &origin.idempotency
+        && let Some(applied) = replayed(transaction, key, &record).await?
+    {
+        return Ok(Drafted::Before(applied));
+    }
+    if let Some(expected) = set.expected_version.filter(|expected| *expected != record.board.version) {
+        let message = format!("The board is at version {}, not {expected}", record.board.version);
+        return Err(Refusal::conflict("expectedVersion", Some(AnyId::Board(set.board_id)), Vec::new(), message).into());
+    }
+    let loaded = load(transaction, &set.changes, granted.sealed()).await?;
+    let mut draft = Draft::new(record.board.clone(), loaded);
+    for change in &set.changes {
+        apply_one(&mut draft, change, viewer, &granted).map_err(|refusal| refusal.within(&change.path))?;
+    }
+    let (nodes, links) = draft.touched();
+    Ok(Drafted::Anew(draft.into_writes(), nodes, links))
+}
+
+/// Whose write it is, if their credential reaches that far; every write begins with this. Keys are the caller's own: nobody
+/// can ask for a result of somebody else.
+pub(in crate::service) fn origin(viewer: &Viewer, options: WriteOptions) -> Result<Origin, Refusal> {
+    let WriteOptions { client_mutation_id, idempotency_key, request, authority } = options;
+    reaches(viewer, authority)?;
     for (field, value) in [("clientMutationId", &client_mutation_id), ("idempotencyKey", &idempotency_key)] {
         let fits = value.as_ref().is_none_or(|value| (1..=255).contains(&value.len()) && !value.contains('\0'));
         if !fits {
@@ -114,7 +143,7 @@ async fn replayed(
 ) -> Outcome<Option<Applied>> {
     let result = match transaction.claim(key).await? {
         Claim::Free => return Ok(None),
-        Claim::Reused => return Err(reused().into()),
+        Claim::Reused => return Err(Refusal::key_reused().into()),
         Claim::Done(result) => result,
     };
     let texts = |name: &str| {
@@ -128,14 +157,38 @@ async fn replayed(
     }))
 }
 
-pub(super) fn reused() -> Refusal {
-    Refusal::new(RefusalKind::IdempotencyKeyReused, "idempotencyKey", "This key was used for another request")
+/// Whether the caller's credential reaches so far.
+fn reaches(viewer: &Viewer, needed: Authority) -> Result<(), Refusal> {
+    if viewer.authority() >= needed {
+        return Ok(());
+    }
+    let message = match needed {
+        Authority::Full => "This cannot be done with an API key",
+        Authority::Admin => "This takes an API key of the scope ADMIN",
+        Authority::Read | Authority::Write => "This takes an API key of the scope WRITE",
+    };
+    Err(Refusal { path: Vec::new(), ..Refusal::forbidden("", message) })
 }
 
-fn apply_one(draft: &mut Draft, change: &Change, permission: Permission) -> Result<(), Refusal> {
+/// Saying who sees a board is more than changing it.
+fn reaches_for_board(viewer: &Viewer, edit: &dyn BoardEdit) -> Result<(), Refusal> {
+    if edit.is_for_owner() { reaches(viewer, Authority::Admin) } else { Ok(()) }
+}
+
+fn apply_one(
+    draft: &mut Draft,
+    change: &Change,
+    viewer: &Viewer,
+    granted: &Granted<Arc<BoardRecord>>,
+) -> Result<(), Refusal> {
     match &change.action {
         Action::CreateNode { id, node_type, edit, place } => draft.create_node(*id, *node_type, edit.as_ref(), *place),
         Action::EditNode { id, expected_version, edit } => draft.edit_node(*id, *expected_version, edit.as_ref()),
+        Action::LockFolder { id, password_hash } => {
+            // It says who sees what lies in the folder.
+            reaches(viewer, Authority::Admin)?;
+            draft.lock_folder(*id, password_hash.clone())
+        }
         Action::PlaceNode { id, place } => draft.place_node(*id, *place),
         Action::DeleteNode { id, expected_version } => draft.delete_node(*id, *expected_version),
         Action::RestoreNode { id } => draft.restore_node(*id),
@@ -143,9 +196,10 @@ fn apply_one(draft: &mut Draft, change: &Change, permission: Permission) -> Resu
         Action::EditLink { id, edit } => draft.edit_link(*id, edit.as_ref()),
         Action::DeleteLink { id } => draft.delete_link(*id),
         Action::EditBoard { edit } => {
-            if edit.is_for_owner() && permission < Permission::Owner {
+            if edit.is_for_owner() && granted.permission() < Permission::Owner {
                 return Err(Refusal::forbidden("id", "Only its owner may say who sees a board"));
             }
+            reaches_for_board(viewer, edit.as_ref())?;
             edit.apply(&mut draft.board);
             validate::board(&draft.board)
         }
@@ -181,7 +235,7 @@ impl Named {
                 self.created.insert(*id);
                 self.place(*place);
             }
-            Action::EditNode { id, .. } => drop(self.nodes.insert(*id)),
+            Action::EditNode { id, .. } | Action::LockFolder { id, .. } => drop(self.nodes.insert(*id)),
             Action::PlaceNode { id, place } => {
                 self.nodes.insert(*id);
                 self.place(*place);
@@ -206,10 +260,10 @@ impl Named {
     }
 }
 
-async fn load(transaction: &mut dyn BoardTransaction, changes: &[Change]) -> Outcome<Loaded> {
+async fn load(transaction: &mut dyn BoardTransaction, changes: &[Change], sealed: &Sealed) -> Outcome<Loaded> {
     let mut named = Named::default();
     changes.iter().for_each(|change| named.change(&change.action));
-    let mut loaded = Loaded::default();
+    let mut loaded = Loaded { sealed: sealed.clone(), ..Loaded::default() };
     if !named.links.is_empty() || !named.pairs.is_empty() {
         let pairs: Vec<_> = named.pairs.into_iter().collect();
         for link in transaction.links(&list(&named.links), &pairs).await? {
@@ -244,6 +298,10 @@ async fn load(transaction: &mut dyn BoardTransaction, changes: &[Change]) -> Out
             loaded.parents.insert(below.id, below.parent_id);
             loaded.below.entry(below.folder_id).or_default().push((below.id, below.deleted_at_us));
         }
+    }
+    if !sealed.is_empty() {
+        let read: Vec<NodeId> = loaded.nodes.keys().copied().collect();
+        loaded.hidden = transaction.hidden(&read, sealed).await?.into_iter().collect();
     }
     Ok(loaded)
 }

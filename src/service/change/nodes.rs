@@ -9,7 +9,7 @@ use super::{
 };
 use crate::domain::{
     Chat, ChatResponseFormat, Folder, FolderSortOrder, Node, NodeEdit, NodeId, NodeKind, NodeType, Place,
-    ProcessingStatus, Rect, Refusal, Resource, ResourceType,
+    ProcessingStatus, Rect, Refusal, Resource, ResourceType, StoredNode,
 };
 
 /// A node of which nothing was said. Its sizes are those of the frontends' frames.
@@ -187,6 +187,11 @@ impl Draft {
         self.check_version(id, expected_version, Vec::new())?;
         let below = self.loaded.below.get(&id).into_iter().flatten().map(|(below, _)| *below);
         let candidates: Vec<NodeId> = below.chain(self.nodes.keys().copied()).collect();
+        let takes_along = |sealed: &NodeId| *sealed == id || (self.is_living(*sealed) && self.is_below(*sealed, id));
+        if self.loaded.sealed.folders().iter().any(takes_along) {
+            // Nobody deletes what they cannot see.
+            return Err(Refusal::locked("id"));
+        }
         for candidate in candidates {
             if self.is_living(candidate) && self.is_below(candidate, id) {
                 self.set_living(candidate, false);
@@ -198,7 +203,9 @@ impl Draft {
     }
 
     pub(super) fn restore_node(&mut self, id: NodeId) -> Result<(), Refusal> {
-        let stored = self.loaded.nodes.get(&id).filter(|stored| stored.node.board_id == self.board.id);
+        let is_known =
+            |stored: &&StoredNode| stored.node.board_id == self.board.id && !self.loaded.hidden.contains(&id);
+        let stored = self.loaded.nodes.get(&id).filter(is_known);
         let deletion = stored.ok_or_else(|| no_node("id", id))?.deleted_at_us;
         self.touch_node(id);
         if self.is_living(id) {

@@ -32,7 +32,8 @@ fn text(field: &str, text: &str, max_chars: usize) -> Check {
     })
 }
 
-fn name(field: &str, name: &str) -> Check {
+/// A name of at most 255 characters that is not blank.
+pub(in crate::service) fn name(field: &str, name: &str) -> Check {
     ensure(!name.trim().is_empty(), field, || "A name cannot be empty".to_owned())?;
     text(field, name, 255)
 }

@@ -3,21 +3,22 @@
 use std::sync::Arc;
 
 use diesel::sql_types::{Array, Bool, Jsonb, Nullable, Text, Uuid as SqlUuid};
-use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
+use diesel_async::AsyncPgConnection;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{OF_BOARD, Transaction, log, write::refused};
 use crate::{
     domain::{
-        Board, BoardId, BoardRecord, Claim, Error, LinkId, Logged, NodeId, Origin, Outcome, Refusal, RefusalKind,
-        Result, UserId,
+        Board, BoardId, BoardRecord, Claim, Error, LinkId, Logged, NodeId, Origin, Outcome, Refusal, Result, Sealed,
+        UserId,
     },
     store::{
         Store,
         board::{RecordRow, record_from, record_statement},
-        error::from_diesel,
+        folder_lock::outside,
         statement::Statement,
+        transaction::{begin, commit, roll_back},
     },
 };
 
@@ -30,14 +31,6 @@ where
     store.run(connection, statement).await.map_err(|(error, _)| error)
 }
 
-async fn begin(connection: &mut AsyncPgConnection) -> Result<()> {
-    AnsiTransactionManager::begin_transaction(connection).await.map_err(|error| from_diesel("change.begin", error))
-}
-
-async fn commit(connection: &mut AsyncPgConnection) -> Result<()> {
-    AnsiTransactionManager::commit_transaction(connection).await.map_err(|error| from_diesel("change.commit", error))
-}
-
 async fn record(store: &Store, connection: &mut AsyncPgConnection, board: BoardId) -> Result<Option<Arc<BoardRecord>>> {
     let statement = record_statement("change.made_board")
         .sql(OF_BOARD)
@@ -45,6 +38,20 @@ async fn record(store: &Store, connection: &mut AsyncPgConnection, board: BoardI
         .sql(" AND b.deleted_at IS NULL");
     let found: Vec<RecordRow> = rows(store, connection, statement).await?;
     found.into_iter().next().map(|row| Ok(Arc::new(record_from(row)?.0))).transpose()
+}
+
+/// Commits what went well, and undoes what did not.
+async fn ended<T>(connection: &mut AsyncPgConnection, outcome: Outcome<T>) -> Outcome<T> {
+    match outcome {
+        Ok(value) => {
+            commit(connection).await?;
+            Ok(value)
+        }
+        Err(failure) => {
+            roll_back(connection).await;
+            Err(failure)
+        }
+    }
 }
 
 /// The board that an earlier request under the same key made.
@@ -56,10 +63,7 @@ async fn made_before(
     let Some(key) = &origin.idempotency else { return Ok(None) };
     let board = match log::claim(store, connection, key).await? {
         Claim::Free => return Ok(None),
-        Claim::Reused => {
-            let message = "This key was used for another request";
-            return Err(Refusal::new(RefusalKind::IdempotencyKeyReused, "idempotencyKey", message).into());
-        }
+        Claim::Reused => return Err(Refusal::key_reused().into()),
         Claim::Done(result) => result.get("board").and_then(Value::as_str).and_then(|id| id.parse::<BoardId>().ok()),
     };
     let gone = || Refusal::not_found("idempotencyKey", "The board of this key is gone");
@@ -74,12 +78,23 @@ impl Store {
     pub(super) async fn make_board(
         &self,
         board: Board,
-        from: Option<BoardId>,
+        from: Option<(BoardId, Sealed)>,
         origin: Origin,
     ) -> Outcome<Arc<BoardRecord>> {
         let mut connection = self.connection().await?;
         begin(&mut connection).await?;
-        if let Some(made) = made_before(self, &mut connection, &origin).await? {
+        let made = self.make_in(&mut connection, board, from, &origin).await;
+        ended(&mut connection, made).await
+    }
+
+    async fn make_in(
+        &self,
+        connection: &mut AsyncPgConnection,
+        board: Board,
+        from: Option<(BoardId, Sealed)>,
+        origin: &Origin,
+    ) -> Outcome<Arc<BoardRecord>> {
+        if let Some(made) = made_before(self, connection, origin).await? {
             return Ok(made);
         }
         let id = board.id;
@@ -103,24 +118,29 @@ impl Store {
             .sql(", ")
             .bind::<Bool, _>(board.is_template)
             .sql(") RETURNING id");
-        let _: Vec<Uuid> = rows(self, &mut connection, statement).await.map_err(refused)?;
-        if let Some(from) = from {
-            self.copy(&mut connection, from, id).await?;
+        let _: Vec<Uuid> = rows(self, connection, statement).await.map_err(refused)?;
+        if let Some((from, sealed)) = from {
+            self.copy(connection, from, &sealed, id).await?;
         }
         if let Some(key) = &origin.idempotency {
-            log::remember(self, &mut connection, key, json!({ "board": id.to_string() })).await?;
+            log::remember(self, connection, key, json!({ "board": id.to_string() })).await?;
         }
-        let made = record(self, &mut connection, id).await?;
-        commit(&mut connection).await?;
+        let made = record(self, connection, id).await?;
         made.ok_or_else(|| Error::internal("change.made_board: no row").into())
     }
 
-    /// Copies what lives on a board, under fresh ids that sort as the old ones do.
-    async fn copy(&self, connection: &mut AsyncPgConnection, from: BoardId, to: BoardId) -> Result<()> {
+    /// Copies what lives on a board, but for what lies in sealed folders, under fresh ids that sort as the old ones do.
+    async fn copy(
+        &self,
+        connection: &mut AsyncPgConnection,
+        from: BoardId,
+        sealed: &Sealed,
+        to: BoardId,
+    ) -> Result<()> {
         let living = Statement::<SqlUuid>::new("copy.nodes_of")
             .sql("SELECT n.id FROM nodes n WHERE n.deleted_at IS NULL AND n.board_id = ")
-            .bind::<SqlUuid, _>(from.0)
-            .sql(" ORDER BY n.created_at, n.id");
+            .bind::<SqlUuid, _>(from.0);
+        let living = outside(living, sealed, "n.board_id", "n.id").sql(" ORDER BY n.created_at, n.id");
         let old: Vec<Uuid> = rows(self, connection, living).await?;
         let new: Vec<Uuid> = old.iter().map(|_| NodeId::generate().0).collect();
         let pairs = |statement: Statement<SqlUuid>| {
@@ -226,7 +246,18 @@ impl Store {
     ) -> Outcome<Option<Arc<BoardRecord>>> {
         let mut connection = self.connection().await?;
         begin(&mut connection).await?;
-        if let Some(made) = made_before(self, &mut connection, &origin).await? {
+        let revived = self.revive_in(&mut connection, board, owner, &origin).await;
+        ended(&mut connection, revived).await
+    }
+
+    async fn revive_in(
+        &self,
+        connection: &mut AsyncPgConnection,
+        board: BoardId,
+        owner: UserId,
+        origin: &Origin,
+    ) -> Outcome<Option<Arc<BoardRecord>>> {
+        if let Some(made) = made_before(self, connection, origin).await? {
             return Ok(Some(made));
         }
         let statement = Statement::<(SqlUuid, diesel::sql_types::BigInt)>::new("change.restore_board")
@@ -235,16 +266,14 @@ impl Store {
             .sql(" AND b.user_id = ")
             .bind::<SqlUuid, _>(owner.0)
             .sql(" RETURNING b.id, b.version");
-        let revived: Vec<(Uuid, i64)> = rows(self, &mut connection, statement).await.map_err(refused)?;
+        let revived: Vec<(Uuid, i64)> = rows(self, connection, statement).await.map_err(refused)?;
         if let Some((_, version)) = revived.first() {
-            log::append(self, &mut connection, board, *version, &origin, &[Logged::Unknown]).await?;
+            log::append(self, connection, board, *version, origin, &[Logged::Unknown]).await?;
             if let Some(key) = &origin.idempotency {
-                log::remember(self, &mut connection, key, json!({ "board": board.to_string() })).await?;
+                log::remember(self, connection, key, json!({ "board": board.to_string() })).await?;
             }
         }
-        let record = record(self, &mut connection, board).await?;
-        commit(&mut connection).await?;
-        Ok(record)
+        Ok(record(self, connection, board).await?)
     }
 }
 

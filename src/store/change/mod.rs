@@ -7,7 +7,7 @@ mod board;
 mod log;
 mod write;
 
-pub(super) use log::{append, from_json as logged_from};
+pub(super) use log::{append, claim, from_json as logged_from, remember};
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -19,23 +19,22 @@ use diesel::{
     query_dsl::CompatibleType,
     sql_types::{Array, BigInt, Bool, Double, Nullable, Text, Uuid as SqlUuid},
 };
-use diesel_async::{
-    AnsiTransactionManager, AsyncPgConnection, TransactionManager, pooled_connection::bb8::PooledConnection,
-};
+use diesel_async::{AsyncPgConnection, pooled_connection::bb8::PooledConnection};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
     Store,
     board::{RecordRow, STATS_COLUMNS, StatsRow, StatsSql, record_from, record_statement, stats_from},
-    error::from_diesel,
+    folder_lock::hidden,
     link::{LINK_COLUMNS, LinkRow, LinkSql, link_from},
     node::{NODE_COLUMNS, NODE_JOINS, NodeRow, NodeSql, node_from},
     statement::Statement,
+    transaction::{begin, commit, roll_back},
 };
 use crate::domain::{
     Below, Board, BoardId, BoardRecord, BoardStats, BoardWrites, Child, Claim, Committed, Error, IdempotencyKey, Link,
-    LinkId, LinkKind, NodeId, Origin, Outcome, Result, StoredNode, UserId,
+    LinkId, LinkKind, NodeId, Origin, Outcome, Result, Sealed, StoredNode, UserId,
     ports::{BoardTransaction, Writes},
 };
 
@@ -49,9 +48,7 @@ struct Transaction {
 impl Writes for Store {
     async fn begin(&self, board: BoardId) -> Result<Option<Box<dyn BoardTransaction>>> {
         let mut connection = self.owned_connection().await?;
-        AnsiTransactionManager::begin_transaction(&mut *connection)
-            .await
-            .map_err(|error| from_diesel("change.begin", error))?;
+        begin(&mut connection).await?;
         // Locked by a statement of its own: the next one then sees everything that the lock was waited for.
         let lock = Statement::<SqlUuid>::new("change.lock")
             .sql("SELECT b.id FROM boards b WHERE b.deleted_at IS NULL AND b.id = ")
@@ -59,6 +56,7 @@ impl Writes for Store {
             .sql(" FOR NO KEY UPDATE");
         let locked: Vec<Uuid> = self.run(&mut connection, lock).await.map_err(|(error, _)| error)?;
         if locked.is_empty() {
+            roll_back(&mut connection).await;
             return Ok(None);
         }
         let record = record_statement("change.board").sql(OF_BOARD).bind::<SqlUuid, _>(board.0);
@@ -73,7 +71,12 @@ impl Writes for Store {
         log::known(self, &mut connection, key).await
     }
 
-    async fn create_board(&self, board: Board, from: Option<BoardId>, origin: Origin) -> Outcome<Arc<BoardRecord>> {
+    async fn create_board(
+        &self,
+        board: Board,
+        from: Option<(BoardId, Sealed)>,
+        origin: Origin,
+    ) -> Outcome<Arc<BoardRecord>> {
         self.make_board(board, from, origin).await
     }
 
@@ -257,11 +260,33 @@ impl BoardTransaction for Transaction {
         Ok(rows.into_iter().map(below).collect())
     }
 
+    async fn hidden(&mut self, nodes: &[NodeId], sealed: &Sealed) -> Result<Vec<NodeId>> {
+        if sealed.is_empty() || nodes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let hidden: Vec<Uuid> = self.run(hidden(self.record.board.id, nodes, sealed)).await?;
+        Ok(hidden.into_iter().map(NodeId).collect())
+    }
+
+    async fn roll_back(mut self: Box<Self>) {
+        roll_back(&mut self.connection).await;
+    }
+
     async fn delete_board(self: Box<Self>, origin: Origin) -> Result<()> {
         Transaction::delete_board(*self, &origin).await
     }
 
     async fn commit(mut self: Box<Self>, writes: BoardWrites, origin: Origin, result: Value) -> Outcome<Committed> {
+        let committed = self.write_all(writes, origin, result).await;
+        if committed.is_err() {
+            roll_back(&mut self.connection).await;
+        }
+        committed
+    }
+}
+
+impl Transaction {
+    async fn write_all(&mut self, writes: BoardWrites, origin: Origin, result: Value) -> Outcome<Committed> {
         let mut committed = Committed {
             record: Arc::clone(&self.record),
             stats: BoardStats::default(),
@@ -275,7 +300,7 @@ impl BoardTransaction for Transaction {
             let saved = writes.saved_nodes();
             let links = writes.links_inserted.iter().chain(&writes.links_updated).map(|link| link.id.0).collect();
             let logged = writes.logged();
-            self.write(writes).await?;
+            self.write(writes, origin.actor).await?;
             log::append(
                 &self.store,
                 &mut self.connection,
@@ -295,9 +320,7 @@ impl BoardTransaction for Transaction {
         if let Some(key) = &origin.idempotency {
             log::remember(&self.store, &mut self.connection, key, result).await?;
         }
-        AnsiTransactionManager::commit_transaction(&mut *self.connection)
-            .await
-            .map_err(|error| from_diesel("change.commit", error))?;
+        commit(&mut self.connection).await?;
         Ok(committed)
     }
 }

@@ -8,14 +8,14 @@ use super::{Transaction, uuids};
 use crate::{
     domain::{
         AnyId, Board, BoardWrites, Chat, Error, Failure, Folder, Link, LinkId, NodeId, NodeKind, NodeWrite, Outcome,
-        Placement, Refusal, Resource,
+        Placement, Refusal, Resource, UserId,
     },
     store::{error::constraint_of, statement::Statement},
 };
 
 impl Transaction {
     /// Writes everything, and the next version of the board.
-    pub(super) async fn write(&mut self, writes: BoardWrites) -> Outcome<()> {
+    pub(super) async fn write(&mut self, writes: BoardWrites, actor: Option<UserId>) -> Outcome<()> {
         self.write_board(writes.board).await?;
         if !writes.inserted.is_empty() {
             self.insert_nodes(&writes.inserted).await?;
@@ -25,6 +25,9 @@ impl Transaction {
             self.update_nodes(&writes.updated).await?;
             let changed: Vec<NodeWrite> = writes.updated.into_iter().filter(|write| write.kind_changed).collect();
             self.write_kinds(&changed).await?;
+        }
+        if !writes.locked.is_empty() {
+            self.lock_folders(&writes.locked, actor).await?;
         }
         if !writes.unplaced.is_empty() {
             let statement = Statement::<SqlUuid>::new("change.unplace")
@@ -186,6 +189,22 @@ impl Transaction {
             self.execute(statement).await?;
         }
         Ok(())
+    }
+
+    async fn lock_folders(&mut self, locks: &[(NodeId, Option<String>)], actor: Option<UserId>) -> Outcome<()> {
+        let statement = Statement::<SqlUuid>::new("change.lock_folders")
+            .sql("UPDATE folder_nodes f SET password_hash = u.hash, locked_by = CASE WHEN u.hash IS NOT NULL THEN ")
+            .bind::<Nullable<SqlUuid>, _>(actor.map(|actor| actor.0))
+            .sql("::uuid END FROM unnest(")
+            .bind::<Array<SqlUuid>, _>(locks.iter().map(|(id, _)| id.0).collect::<Vec<_>>())
+            .sql(", ")
+            .bind::<Array<Nullable<Text>>, _>(locks.iter().map(|(_, hash)| hash.clone()).collect::<Vec<_>>())
+            .sql(") AS u (id, hash) WHERE f.node_id = u.id AND f.board_id = ")
+            .bind::<SqlUuid, _>(self.board())
+            .sql(" RETURNING f.node_id");
+        self.execute(statement).await?;
+        let ids: Vec<NodeId> = locks.iter().map(|(id, _)| *id).collect();
+        self.touch(&ids, None).await
     }
 
     async fn insert_links(&mut self, links: &[Link]) -> Outcome<()> {
