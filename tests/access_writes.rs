@@ -74,11 +74,18 @@ impl Principal {
 /// The subscriptions of the table, on a board in whose log there is something.
 fn subscriptions(board: &Board) -> Vec<(&'static str, &'static str, Value)> {
     let start = ragboard::domain::event_place(board.id, 1).encode(ragboard::domain::EVENT_ORDER);
-    vec![(
-        "boardEvents",
-        "subscription ($id: ID!, $after: String) { boardEvents(boardId: $id, after: $after) { __typename } }",
-        json!({ "id": board.id.to_string(), "after": start }),
-    )]
+    vec![
+        (
+            "boardEvents",
+            "subscription ($id: ID!, $after: String) { boardEvents(boardId: $id, after: $after) { __typename } }",
+            json!({ "id": board.id.to_string(), "after": start }),
+        ),
+        (
+            "presence",
+            "subscription ($id: ID!) { presence(boardId: $id) { __typename } }",
+            json!({ "id": board.id.to_string() }),
+        ),
+    ]
 }
 
 /// The mutations that are about no board, with the type of their input, and the input for the principal of this number.
@@ -143,6 +150,7 @@ fn mutations(board: &Board, link: &str, share: &str, invited: &str) -> Vec<(&'st
             "ApplyBoardChangesInput",
             json!({ "boardId": id, "changes": [{ "updateBoard": { "description": "x" } }] }),
         ),
+        ("setPresence", "SetPresenceInput", json!({ "boardId": id, "cursor": { "x": 1, "y": 2 } })),
     ]
 }
 
@@ -243,6 +251,9 @@ async fn the_table_of_writes() {
         for (name, document, variables) in subscriptions(board) {
             let mut cells = Vec::new();
             for principal in &principals {
+                // Somebody is there, so that there is somebody to be told of.
+                let there = json!({ "boardId": board.id.to_string() });
+                assert_eq!(principals[0].changes(&app, "setPresence", "SetPresenceInput", &there).await, "done");
                 cells.push(principal.follows(&app, document, &variables).await);
             }
             add(&mut table, name, cells);

@@ -38,8 +38,11 @@ use crate::{
     domain::{
         AnswerKey, ApiKey, Basis, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, Committed, Link, LinkId,
         LinkList, LinkPageKey, ListedBoard, Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText, Page, PageRequest,
-        Redemption, Result, Sealed, Share, ShareId, TokenDigest, User, UserId,
-        ports::{BoardView, Boards, CacheSource, Events, Heard, Keys, Links, Nodes, Reads, Shares, Users, Views, Wake},
+        Presence, Redemption, Result, Sealed, Share, ShareId, TokenDigest, User, UserId,
+        ports::{
+            BoardView, Boards, CacheSource, Events, Heard, Keys, Links, Nodes, Presences, Reads, Shares, Users, Views,
+            Wake,
+        },
     },
 };
 
@@ -522,6 +525,13 @@ impl<S: Source + Clone + 'static> Events for Cached<S> {
 
     async fn event_count(&self, board: BoardId) -> Result<i64> {
         self.0.source.event_count(board).await
+    }
+}
+
+#[async_trait]
+impl<S: Source + Clone + 'static> Presences for Cached<S> {
+    async fn presences(&self, boards: &[BoardId], within: Duration, most: i64) -> Result<Vec<(Presence, Duration)>> {
+        self.0.source.presences(boards, within, most).await
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `pool_recycle_seconds`      | `DATABASE_POOL_RECYCLE`      | 1800                    |
 //! | `statement_timeout_seconds` | `DATABASE_STATEMENT_TIMEOUT` | 30                      |
 //! | `migrate`                   | `DATABASE_MIGRATE`           | false                   |
+//! | `events_keep_days`          | `RAGBOARD_EVENTS_KEEP_DAYS`  | 90                      |
 //! | `read_only`                 | `RAGBOARD_READ_ONLY`         | false                   |
 
 use std::time::Duration;
@@ -42,6 +43,8 @@ pub struct DatabaseConfig {
     pub statement_timeout: Duration,
     /// Whether the server may migrate the database of `url` when it starts. Its own PostgreSQL it always migrates.
     pub migrate: bool,
+    /// Days for which the change log of boards is kept, 1 to 36500; let go by whole months.
+    pub events_keep_days: u32,
     /// Whether the server refuses writes, whatever the database says.
     pub read_only: bool,
 }
@@ -72,6 +75,12 @@ impl DatabaseConfig {
                 Duration::from_secs(30),
             ),
             migrate: reader.value("database.migrate", &["DATABASE_MIGRATE"], &Switch, false),
+            events_keep_days: reader.value(
+                "database.events_keep_days",
+                &["RAGBOARD_EVENTS_KEEP_DAYS"],
+                &Whole(1..=36_500),
+                90,
+            ),
             read_only: reader.value("database.read_only", &["RAGBOARD_READ_ONLY"], &Switch, false),
         };
         if environment.is_guarded() {

@@ -129,6 +129,10 @@ id!(
     ShareId, "share"
 );
 id!(
+    /// A window in which somebody has a board open.
+    PresenceId, "presence"
+);
+id!(
     /// An API key of an account.
     ApiKeyId, "key"
 );

@@ -18,6 +18,7 @@ pub mod link;
 pub mod node;
 pub mod page;
 pub mod ports;
+pub mod presence;
 pub mod refusal;
 pub mod share;
 pub mod sharing;
@@ -41,7 +42,7 @@ pub use error::{Code, Error, Result};
 pub use event::{BoardEvent, EVENT_ORDER, event_place, version_at};
 pub use fetch::{Fetch, Fetched};
 pub use folder_lock::{FolderLock, Sealed, UNLOCKED_FOR, Unlock};
-pub use id::{AnyId, ApiKeyId, BoardId, LinkId, MediaId, NodeId, ShareId, UserId};
+pub use id::{AnyId, ApiKeyId, BoardId, LinkId, MediaId, NodeId, PresenceId, ShareId, UserId};
 pub use link::{LINK_ORDER, Link, LinkDirection, LinkKind, LinkList, LinkPageKey};
 pub use node::{
     CHAT_MODELS, Chat, ChatResponseFormat, Folder, FolderSortOrder, MAX_FOLDER_DEPTH, Node, NodeFilter, NodeKey,
@@ -49,6 +50,7 @@ pub use node::{
     ProcessingStatus, Rect, Resource, ResourceType,
 };
 pub use page::{Cursor, MAX_PAGE, Page, PageRequest, SortKey};
+pub use presence::{GONE_AFTER, Person, Presence};
 pub use refusal::{Failure, Outcome, Refusal, RefusalKind};
 pub use share::{Redemption, Share, TokenDigest};
 pub use sharing::{Collaborator, Invitation, NewShare};

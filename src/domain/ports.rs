@@ -3,7 +3,7 @@
 //! `store` answers from PostgreSQL and `cache` from memory, falling back to what it wraps; loaders and services name only
 //! these traits. Permission is not decided here: who calls has decided it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,9 +16,9 @@ use super::{
     Activity, AnswerKey, ApiKey, ApiKeyId, Basis, Below, Board, BoardEvent, BoardId, BoardList, BoardRecord,
     BoardStats, BoardWrites, Child, Claim, Collaborator, Committed, Credentials, IdempotencyKey, Invitation, Link,
     LinkId, LinkKind, LinkList, LinkPageKey, ListedBoard, NewAccount, NewApiKey, NewRefreshToken, NewShare, Node,
-    NodeId, NodeKey, NodeList, NodePageKey, NodeText, Origin, Outcome, Page, PageRequest, Permission, Redemption,
-    Refreshed, Result, Sealed, Share, ShareId, Snapshot, Stamps, StoredNode, TokenDigest, Unlock, UsageMetric,
-    UsagePoint, User, UserId,
+    NodeId, NodeKey, NodeList, NodePageKey, NodeText, Origin, Outcome, Page, PageRequest, Permission, Person, Presence,
+    Redemption, Refreshed, Result, Sealed, Share, ShareId, Snapshot, Stamps, StoredNode, TokenDigest, Unlock,
+    UsageMetric, UsagePoint, User, UserId,
 };
 
 /// Reading boards.
@@ -281,6 +281,31 @@ pub trait Feed: Send + Sync {
     fn follow(&self, board: BoardId, after: i64) -> BoxStream<'static, Arc<BoardEvent>>;
 }
 
+/// Reading who is on boards.
+#[async_trait]
+pub trait Presences: Send + Sync {
+    /// What was said on boards within a time, at most so many of each, the newest last; with each how long ago it was, by the
+    /// clock of the database.
+    async fn presences(&self, boards: &[BoardId], within: Duration, most: i64) -> Result<Vec<(Presence, Duration)>>;
+}
+
+/// How processes tell each other who is where.
+#[async_trait]
+pub trait PresenceTable: Presences {
+    /// Keeps what was said, each in the place of what was said before; when that was, by the clock of the database.
+    async fn keep_presences(&self, presences: &[Arc<Presence>]) -> Result<DateTime<Utc>>;
+    /// Lets go of those of whom nothing was heard for a minute.
+    async fn remove_presences(&self) -> Result<()>;
+}
+
+/// Who is where, live.
+pub trait PresenceFeed: Send + Sync {
+    /// Shows others where somebody is. A refusal when the person has too many windows, `Overloaded` when everybody has.
+    fn show(&self, presence: Presence, person: Person) -> Outcome<()>;
+    /// Everybody on a board, then how that changes. Of each window only the newest is told.
+    fn follow_presence(&self, board: BoardId) -> BoxStream<'static, Arc<Presence>>;
+}
+
 /// What was heard of other processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
@@ -392,6 +417,6 @@ pub trait BoardTransaction: Send {
 }
 
 /// Everything that reading needs, as one value to hand around.
-pub trait Reads: Boards + Nodes + Links + Users + Shares + Keys + Events + Views {}
+pub trait Reads: Boards + Nodes + Links + Users + Shares + Keys + Events + Presences + Views {}
 
-impl<T: Boards + Nodes + Links + Users + Shares + Keys + Events + Views> Reads for T {}
+impl<T: Boards + Nodes + Links + Users + Shares + Keys + Events + Presences + Views> Reads for T {}

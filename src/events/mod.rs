@@ -5,6 +5,8 @@
 //! several times a second otherwise. Whoever is too slow for the bounded channel reads the table again, so nobody loses an entry,
 //! slows others, or makes memory grow; whoever is far behind skips what it missed, which it sees as a gap.
 
+mod presence;
+
 mod relay;
 
 use std::{
@@ -16,6 +18,7 @@ use std::{
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use tokio::sync::{Notify, broadcast};
 
+pub use self::presence::Crowd;
 pub use self::relay::Relay;
 use crate::domain::{
     BoardEvent, BoardId,

@@ -12,6 +12,7 @@ use super::{
     link::{LinkConnection, LinkKind, LinkRows},
     node::{BoardNodeConnection, NodeFilter, NodeOrder, NodeRows, NodeType, Rect},
     page::connection,
+    presence::Presence,
     rows::{Rows, row},
     scalar::{Url, id},
     scope::{Scope, Session},
@@ -218,6 +219,13 @@ impl Board {
         let all = Box::pin(session.services.collaborators_of(&session.viewer, self.0.board.granted())).await?;
         let shown = |collaborator| Collaborator { session: Arc::clone(session), collaborator };
         Ok(all.into_iter().map(shown).collect())
+    }
+
+    /// Who is on the board at this moment, the last heard of last, at most 1,000.
+    async fn presence(&self) -> Result<Vec<Presence>> {
+        let people = Box::pin(self.0.loaders().presence(self.0.board.id())).await?;
+        let shown = |presence: &Arc<domain::Presence>| Presence::new(&self.0, Arc::clone(presence));
+        Ok(people.iter().map(shown).collect())
     }
 
     /// Counts of what lives on the board.

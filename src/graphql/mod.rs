@@ -17,6 +17,7 @@ mod mutation;
 mod node;
 mod node_list;
 mod page;
+mod presence;
 mod query;
 mod resource;
 mod rows;

@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use super::{
     event::{BoardEvent, Start},
+    presence::Presence,
     scalar::parse_id,
     scope::{Scope, Session},
 };
@@ -121,5 +122,25 @@ impl Subscription {
         let told = Told { session: Arc::clone(&session), board, version, first: first.into_iter().collect(), events };
         let events = stream::unfold(told, |mut told| async move { Some((told.next().await?, told)) });
         Ok(while_seen(session, board, events))
+    }
+
+    /// Who is on a board: first everybody who is there, then how that changes, of each window the newest and at most 20 times a
+    /// second. `isHere: false` says that somebody has left. Watching does not make the viewer be seen: `setPresence` does. It
+    /// ends with an error when the viewer may not see the board any more.
+    async fn presence(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The board.")] board_id: ID,
+    ) -> Result<impl Stream<Item = Result<Presence>> + use<>> {
+        let session = Session::of(ctx)?;
+        let board: BoardId = parse_id(&board_id)?;
+        session.board(board).await?.ok_or_else(no_such_board)?;
+        let people = session.services.follow_presence(board);
+        let asker = Arc::clone(&session);
+        let people = people.then(move |presence| {
+            let asker = Arc::clone(&asker);
+            async move { scope(&asker, board).await.map(|scope| Presence::new(&scope, presence)) }
+        });
+        Ok(while_seen(session, board, people))
     }
 }

@@ -9,6 +9,7 @@ mod basis;
 mod batch;
 
 use std::{
+    collections::HashMap,
     fmt::Debug,
     hash::Hash,
     sync::Arc,
@@ -24,9 +25,9 @@ use futures_util::try_join;
 use crate::{
     access::Granted,
     domain::{
-        AnswerKey, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, Code, Error, Link, LinkId, LinkList,
-        LinkPageKey, ListedBoard, Node, NodeFilter, NodeId, NodeKey, NodeList, NodeOrder, NodePageKey, NodeScope,
-        NodeText, NodeType, Page, PageRequest, Result, Sealed, User, UserId,
+        AnswerKey, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, Code, Error, GONE_AFTER, Link, LinkId,
+        LinkList, LinkPageKey, ListedBoard, Node, NodeFilter, NodeId, NodeKey, NodeList, NodeOrder, NodePageKey,
+        NodeScope, NodeText, NodeType, Page, PageRequest, Presence, Result, Sealed, User, UserId,
         ports::{BoardView, Reads},
     },
 };
@@ -35,11 +36,15 @@ use crate::{
 const YIELDS: usize = 10;
 /// Keys per batch; above the largest page times the largest page, so that a level is never cut in two.
 const MAX_BATCH: usize = 20_000;
+/// People of one board.
+const MOST_PEOPLE: i64 = 1_000;
 
 /// How long a board is waited for that others have changed, and how often it is looked at meanwhile.
 const MIN_VERSION_WAIT: Duration = Duration::from_secs(2);
 const MIN_VERSION_LOOK: Duration = Duration::from_millis(50);
 
+/// Who is on a board.
+type People = Arc<Vec<Arc<Presence>>>;
 type Loading<K, V> = Loader<K, Result<V>, Batch<K, V>>;
 
 fn loader<K, V>(reads: &Arc<dyn Reads>, read: batch::Read<K, V>) -> Loading<K, V>
@@ -48,6 +53,13 @@ where
     V: Clone + Send + 'static,
 {
     Loader::new(Batch::new(Arc::clone(reads), read)).with_yield_count(YIELDS).with_max_batch_size(MAX_BATCH)
+}
+
+async fn read_presences(reads: &dyn Reads, boards: &[BoardId]) -> Result<Vec<People>> {
+    let mut people: HashMap<BoardId, Vec<Arc<Presence>>> = HashMap::new();
+    let here = reads.presences(boards, GONE_AFTER, MOST_PEOPLE).await?.into_iter().filter(|(person, _)| person.is_here);
+    here.for_each(|(person, _)| people.entry(person.board_id).or_default().push(Arc::new(person)));
+    Ok(boards.iter().map(|board| Arc::new(people.remove(board).unwrap_or_default())).collect())
 }
 
 async fn load<K, V>(loader: &Loading<K, V>, key: K) -> Result<V>
@@ -109,6 +121,7 @@ pub struct Loaders {
     links: Loading<(BoardId, LinkId), Option<Arc<Link>>>,
     link_pages: Loading<LinkPageKey, Page<Arc<Link>>>,
     link_counts: Loading<LinkList, i64>,
+    presences: Loading<BoardId, People>,
 }
 
 impl Loaders {
@@ -129,6 +142,7 @@ impl Loaders {
             links: loader(&reads, |reads, keys| Box::pin(async move { reads.links(&keys).await })),
             link_pages: loader(&reads, |reads, keys| Box::pin(async move { reads.link_pages(&keys).await })),
             link_counts: loader(&reads, |reads, keys| Box::pin(async move { reads.link_counts(&keys).await })),
+            presences: loader(&reads, |reads, keys| Box::pin(async move { read_presences(&*reads, &keys).await })),
             basis: BasisOfOperation::default(),
             reads,
         }
@@ -410,6 +424,15 @@ impl Loaders {
     pub async fn event_count(&self, board: BoardId) -> Result<i64> {
         self.basis.has_more();
         self.reads.event_count(board).await
+    }
+
+    /// Who is on a board at this moment.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn presence(&self, board: BoardId) -> Result<Arc<Vec<Arc<Presence>>>> {
+        self.basis.has_more();
+        load(&self.presences, board).await
     }
 
     /// How many links a list of the board has.

@@ -27,6 +27,7 @@ use super::{
 use crate::{
     app::App,
     config::Config,
+    domain::Code,
     http::{Asset, GraphiqlPage},
     store::{
         Store,
@@ -36,6 +37,9 @@ use crate::{
 
 /// How often missing month partitions are made, and what has expired is removed.
 const UPKEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// How often it is tried to drop old months of the change log while others are in the way, and after how long.
+const DROP_ATTEMPTS: u32 = 30;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(2);
 /// How long running requests may take to finish when the server stops.
 const DRAIN: Duration = Duration::from_secs(30);
 
@@ -94,7 +98,7 @@ async fn serve_on(
         servers.push(tokio::spawn(run(listener, app.metrics_router(), stopping.clone())));
     }
     drop(stopping);
-    let upkeep = tokio::spawn(keep_up(app.store.clone()));
+    let upkeep = tokio::spawn(keep_up(app.store.clone(), config.database.events_keep_days));
 
     let ended = tokio::select! {
         signal = wait_for_signal() => signal.map(|name| tracing::info!("Stopping on {name}; running requests are finished")),
@@ -144,7 +148,7 @@ async fn wait_for_signal() -> Result<&'static str, Failure> {
     }
 }
 
-async fn keep_up(store: Store) {
+async fn keep_up(store: Store, events_keep_days: u32) {
     let mut ticks = tokio::time::interval(UPKEEP_EVERY);
     loop {
         ticks.tick().await;
@@ -153,10 +157,32 @@ async fn keep_up(store: Store) {
             Ok(made) => tracing::info!(made, "Made {made} month partitions"),
             Err(error) => tracing::error!(cause = ?error.cause(), "Could not make month partitions: {error}"),
         }
+        drop_old_events(&store, events_keep_days).await;
         match store.remove_expired().await {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "Removed {removed} expired keys and tokens"),
             Err(error) => tracing::error!(cause = ?error.cause(), "Could not remove what has expired: {error}"),
+        }
+    }
+}
+
+/// Lets go of the months of the change log that are old enough, one after the other.
+async fn drop_old_events(store: &Store, keep_days: u32) {
+    let mut attempts_left = DROP_ATTEMPTS;
+    loop {
+        match store.drop_event_partition(keep_days).await {
+            Ok(None) => return,
+            Ok(Some(partition)) => {
+                tracing::info!(partition, "Dropped {partition}, which is older than {keep_days} days")
+            }
+            Err(error) if error.code() == Code::Timeout && attempts_left > 0 => {
+                attempts_left -= 1;
+                tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+            }
+            Err(error) => {
+                tracing::error!(cause = ?error.cause(), "Old events stay until tomorrow: {error}");
+                return;
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod board;
 pub mod change;
 pub mod folder_lock;
 pub mod journal;
+pub mod presence;
 pub mod read_only;
 pub mod share;
 pub mod sharing;
@@ -25,7 +26,8 @@ use crate::{
     domain::{
         BoardEvent, BoardId,
         ports::{
-            Accounts, Activities, ApiKeys, Feed, FolderLocks, ReadOnlyMode, Reads, Sessions, Sharing, Usages, Writes,
+            Accounts, Activities, ApiKeys, Feed, FolderLocks, PresenceFeed, ReadOnlyMode, Reads, Sessions, Sharing,
+            Usages, Writes,
         },
     },
 };
@@ -53,6 +55,8 @@ pub struct Ports {
     pub writes: Arc<dyn Writes>,
     /// Following the change log.
     pub feed: Arc<dyn Feed>,
+    /// Who is where.
+    pub presence: Arc<dyn PresenceFeed>,
     /// Accounts, and their refresh tokens.
     pub accounts: Arc<dyn Accounts>,
     /// Whether sessions go on.
@@ -76,6 +80,7 @@ pub struct Services {
     reads: Arc<dyn Reads>,
     writes: Arc<dyn Writes>,
     feed: Arc<dyn Feed>,
+    presence: Arc<dyn PresenceFeed>,
     accounts: Arc<dyn Accounts>,
     sessions: Arc<dyn Sessions>,
     sharing: Arc<dyn Sharing>,
@@ -100,6 +105,7 @@ impl Services {
             reads,
             writes,
             feed,
+            presence,
             accounts,
             sessions,
             sharing,
@@ -113,6 +119,7 @@ impl Services {
             reads,
             writes,
             feed,
+            presence,
             accounts,
             sessions,
             sharing,

@@ -45,11 +45,11 @@ impl Services {
         Err(Error::unauthenticated("This session has ended; sign in again"))
     }
 
-    /// The same viewer at this moment: whatever was presented must still be good, the account and its API key are as they
-    /// are now.
+    /// The same viewer at this moment: whatever was presented must still be good, the account and its API key are as they are
+    /// now, and so are the folders that it has opened.
     ///
     /// # Errors
-    /// `Unauthenticated` when the token, its session, the account, its key or the share link has ended.
+    /// `Unauthenticated` when the token, its session, the key, the account or the share link has ended.
     pub async fn viewer_again(&self, viewer: &Viewer) -> Result<Viewer> {
         if let Some(bearer) = viewer.bearer() {
             if bearer.expires_at <= Utc::now() {

@@ -29,6 +29,9 @@ pub(super) fn from_diesel(statement: &'static str, error: DieselError) -> Error 
         DieselError::DatabaseError(_, info) if info.message().contains("statement timeout") => {
             Error::caused(Code::Timeout, "The database took longer than it may; ask for less", error)
         }
+        DieselError::DatabaseError(_, info) if info.message().contains("lock timeout") => {
+            Error::caused(Code::Timeout, "Others were in the way for too long; try again", error)
+        }
         DieselError::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, _) => {
             Error::caused(Code::ReadOnly, "The server takes no writes at the moment", error)
         }

@@ -6,7 +6,7 @@ use std::{collections::HashSet, time::Duration};
 use diesel::{
     migration::{Migration, MigrationSource, MigrationVersion},
     pg::Pg,
-    sql_types::{BigInt, Bool, Integer},
+    sql_types::{BigInt, Bool, Integer, Nullable, Text},
 };
 use diesel_async::{AsyncPgConnection, async_connection_wrapper::AsyncConnectionWrapper};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
@@ -197,5 +197,19 @@ impl Store {
             })
             .await?;
         Ok(rows.into_iter().sum())
+    }
+
+    /// Drops the oldest month of the change log if all of it is older than so many days; its name, if there was one.
+    ///
+    /// # Errors
+    /// `Timeout` when others are in the way, who are not kept waiting; those of the database.
+    pub async fn drop_event_partition(&self, keep_days: u32) -> Result<Option<String>> {
+        let mut connection = self.connection().await?;
+        let statement = Statement::<Nullable<Text>>::new("partitions.drop")
+            .sql("SELECT drop_event_partition(")
+            .bind::<Integer, _>(i32::try_from(keep_days).unwrap_or(i32::MAX))
+            .sql(")");
+        let rows: Vec<Option<String>> = self.run(&mut connection, statement).await.map_err(|(error, _)| error)?;
+        Ok(rows.into_iter().flatten().next())
     }
 }

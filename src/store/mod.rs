@@ -20,6 +20,7 @@ mod node;
 mod node_list;
 mod once;
 mod pool;
+mod presence;
 mod read_only;
 #[allow(missing_docs, unreachable_pub, reason = "generated; its comments come from COMMENT ON")]
 pub mod schema;

@@ -215,6 +215,35 @@ diesel::table! {
     use diesel::sql_types::*;
     use pgvector::sql_types::Vector;
 
+    /// Who is on which board at this moment, for a minute; empty after a crash of the database.
+    board_presence (board_id, id) {
+        /// The board.
+        board_id -> Uuid,
+        /// One window of one person on this board: derived from who it is and what the client calls it.
+        id -> Uuid,
+        /// Whose it is; null for holders of a share link.
+        user_id -> Nullable<Uuid>,
+        /// Tells one update from the next.
+        mark -> Int8,
+        /// Where the cursor is, in pixels of the canvas to the right; null when it is nowhere.
+        cursor_x -> Nullable<Float8>,
+        /// The same downwards.
+        cursor_y -> Nullable<Float8>,
+        /// Ids of the nodes that are selected, at most 100.
+        selection -> Array<Nullable<Uuid>>,
+        /// What else the frontend says, at most 1024 bytes.
+        state -> Nullable<Jsonb>,
+        /// False when the person said goodbye.
+        is_here -> Bool,
+        /// When it was written, by the clock of the database.
+        seen_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use pgvector::sql_types::Vector;
+
     /// First redemptions of share links: one row is one use.
     board_share_uses (share_id, principal_digest) {
         /// The link.
@@ -944,6 +973,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     api_keys,
     board_collaborators,
     board_events,
+    board_presence,
     board_share_uses,
     board_shares,
     board_stats,

@@ -10,7 +10,7 @@ pub(super) fn needed(mutation: &str) -> Option<Authority> {
         "updateResourceNode" | "updateChatNode" | "updateFolderNode" => Authority::Write,
         "moveNodes" | "deleteNodes" | "restoreNodes" | "placeInFolder" => Authority::Write,
         "linkNodes" | "updateLink" | "unlinkNodes" => Authority::Write,
-        "applyBoardChanges" => Authority::Write,
+        "applyBoardChanges" | "setPresence" => Authority::Write,
         "unlockFolder" => Authority::Read,
         "shareBoard" | "revokeShare" | "setFolderPassword" => Authority::Admin,
         "inviteCollaborator" | "acceptInvitation" | "changeCollaboratorRole" | "removeCollaborator" => Authority::Admin,

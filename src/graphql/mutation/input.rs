@@ -34,6 +34,12 @@ pub(super) struct PointInput {
     y: f64,
 }
 
+impl PointInput {
+    pub(super) fn xy(self) -> (f64, f64) {
+        (self.x, self.y)
+    }
+}
+
 /// A size on the canvas, in its pixels.
 #[derive(InputObject, Clone, Copy)]
 pub(super) struct SizeInput {

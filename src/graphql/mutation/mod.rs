@@ -11,6 +11,7 @@ mod input;
 mod link;
 mod node;
 mod payload;
+mod presence;
 mod sharing;
 
 use std::sync::Arc;
@@ -40,6 +41,7 @@ pub struct Mutation(
     link::LinkMutations,
     batch::BatchMutations,
     sharing::SharingMutations,
+    presence::PresenceMutations,
     folder_lock::FolderLockMutations,
     api_key::ApiKeyMutations,
 );

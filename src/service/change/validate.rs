@@ -10,6 +10,8 @@ use crate::domain::{Board, CHAT_MODELS, Link, Node, NodeEdit, NodeKind, Refusal,
 const MAX_CONTENT_BYTES: usize = 1 << 20;
 /// Bytes of metadata, settings and styles, as JSON.
 const MAX_JSON_BYTES: usize = 64 << 10;
+/// Bytes of what is shown beside a cursor, as JSON.
+const MAX_STATE_BYTES: usize = 1024;
 /// Pixels from the middle of the canvas.
 const MAX_COORDINATE: f64 = 1e9;
 /// Pixels of width and height.
@@ -119,6 +121,17 @@ pub(super) fn link(link: &Link) -> Check {
     optional("label", link.label.as_ref(), 255)?;
     object("style", &link.style)?;
     object("metadata", &link.metadata)
+}
+
+/// A cursor, and what else is shown beside it.
+pub(in crate::service) fn presence(cursor: Option<(f64, f64)>, state: Option<&Value>) -> Check {
+    for coordinate in cursor.into_iter().flat_map(|(x, y)| [x, y]) {
+        range("cursor", coordinate, -MAX_COORDINATE, MAX_COORDINATE)?;
+    }
+    let Some(state) = state else { return Ok(()) };
+    ensure(!has_nul(state), "state", || "NUL characters cannot be stored".to_owned())?;
+    let fits = serde_json::to_vec(state).is_ok_and(|bytes| bytes.len() <= MAX_STATE_BYTES);
+    ensure(fits, "state", || format!("At most {MAX_STATE_BYTES} bytes as JSON"))
 }
 
 /// A display name of an account.

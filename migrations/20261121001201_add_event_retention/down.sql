@@ -1,0 +1,1 @@
+DROP FUNCTION drop_event_partition(integer);

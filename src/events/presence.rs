@@ -1,0 +1,461 @@
+//! Presence, live: who is on the boards that somebody here looks at, and what the people here say.
+//!
+//! Twenty times a second what was said since is told to followers of this process and written to the table, in one statement and
+//! only if there is something. Half as often the table is read, for the boards that have followers here. Nothing queues: of each
+//! window only the newest is known, and a follower that is slow finds less to be told. The clock that counts is that of the
+//! database.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use futures_util::{StreamExt, stream, stream::BoxStream};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, sleep_until, timeout},
+};
+
+use crate::domain::{
+    BoardId, Code, Error, GONE_AFTER, Outcome, Person, Presence, PresenceId, Refusal, Result,
+    ports::{PresenceFeed, PresenceTable},
+};
+
+/// Time between two writings: what is said in between is known by its newest alone.
+const TURN: Duration = Duration::from_millis(50);
+/// How far back each reading looks. A row that takes longer to be written than this is heard of by its next.
+const OVERLAP: Duration = Duration::from_secs(2);
+/// How long the table may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// Time between two rounds that let go of who has gone.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// Time between two removals of old rows, while something is written.
+const REMOVE_EVERY: Duration = Duration::from_secs(30);
+/// How long a goodbye is remembered, so that slow followers hear of it, too.
+const REMEMBERED: Duration = Duration::from_secs(60);
+/// People of one board who are shown; others are not seen until somebody leaves.
+const MOST_PEOPLE: usize = 1_000;
+/// Windows that are waiting to be written, and windows that this process knows as its own.
+const MOST_WINDOWS: usize = 50_000;
+/// Rows of one statement.
+const PORTION: usize = 1_000;
+
+/// Everybody, as far as somebody here looks. Cheap to clone.
+#[derive(Clone)]
+pub struct Crowd(Arc<Inner>);
+
+struct Inner {
+    table: Arc<dyn PresenceTable>,
+    state: Mutex<State>,
+    wake: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// What was said here since the last turn.
+    said: HashMap<PresenceId, Arc<Presence>>,
+    /// The windows of people who spoke here, and when they did last.
+    windows: HashMap<(BoardId, Person), HashMap<PresenceId, Instant>>,
+    /// The boards that somebody here looks at.
+    rooms: HashMap<BoardId, Room>,
+}
+
+/// A board with followers here.
+struct Room {
+    people: HashMap<PresenceId, Present>,
+    /// Whose newest change has which number.
+    changes: BTreeMap<u64, PresenceId>,
+    /// Number of the last change.
+    last: watch::Sender<u64>,
+    /// Whether everybody was read once, and not only what is new.
+    is_known: bool,
+}
+
+struct Present {
+    presence: Arc<Presence>,
+    change: u64,
+    /// When something was heard last, or the goodbye was said.
+    heard: Instant,
+    /// When the row was written, by the clock of the database; the earliest time until then.
+    kept_at: DateTime<Utc>,
+}
+
+impl Room {
+    fn new() -> Self {
+        Room { people: HashMap::new(), changes: BTreeMap::new(), last: watch::Sender::new(0), is_known: false }
+    }
+
+    /// Takes over what was said, for all to be told.
+    fn take(&mut self, presence: Arc<Presence>, heard: Instant, kept_at: DateTime<Utc>) {
+        let id = presence.id;
+        let before = self.people.get(&id).map(|person| person.change);
+        let is_new = before.is_none();
+        if is_new && (!presence.is_here || self.people.len() >= MOST_PEOPLE) {
+            return;
+        }
+        if let Some(before) = before {
+            self.changes.remove(&before);
+        }
+        let change = *self.last.borrow() + 1;
+        self.changes.insert(change, id);
+        self.people.insert(id, Present { presence, change, heard, kept_at });
+        self.last.send_replace(change);
+    }
+
+    /// Takes over a row of the table, if it tells something new.
+    fn read(&mut self, row: Presence, heard: Instant) {
+        match self.people.get_mut(&row.id) {
+            Some(known) if known.presence.mark == row.mark => {
+                known.kept_at = known.kept_at.max(row.seen_at);
+                if known.presence.is_here {
+                    known.heard = known.heard.max(heard);
+                }
+            }
+            Some(known) if known.kept_at >= row.seen_at => {}
+            _ => {
+                let kept_at = row.seen_at;
+                self.take(Arc::new(row), heard, kept_at);
+            }
+        }
+    }
+
+    /// Says goodbye for those of whom nothing is heard, and forgets those who have left.
+    fn sweep(&mut self, now: Instant) {
+        let silent: Vec<(PresenceId, Instant)> = self
+            .people
+            .iter()
+            .filter(|(_, person)| person.presence.is_here && now.duration_since(person.heard) > GONE_AFTER)
+            .map(|(id, person)| (*id, person.heard))
+            .collect();
+        for (id, heard) in silent {
+            if let Some(person) = self.people.get(&id) {
+                let gone = Presence { is_here: false, ..Presence::clone(&person.presence) };
+                let kept_at = person.kept_at;
+                self.take(Arc::new(gone), heard, kept_at);
+            }
+        }
+        let changes = &mut self.changes;
+        self.people.retain(|_, person| {
+            let stays = person.presence.is_here || now.duration_since(person.heard) <= REMEMBERED;
+            if !stays {
+                changes.remove(&person.change);
+            }
+            stays
+        });
+    }
+}
+
+impl Crowd {
+    /// Begins to listen. The task ends with the last clone.
+    #[must_use]
+    pub fn new(table: Arc<dyn PresenceTable>) -> Self {
+        let crowd = Crowd(Arc::new(Inner { table, state: Mutex::default(), wake: Notify::new() }));
+        tokio::spawn(run(Arc::downgrade(&crowd.0)));
+        crowd
+    }
+}
+
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells and writes what was said since the last turn; whether there was something.
+    async fn write(&self) -> Result<bool> {
+        let said: Vec<Arc<Presence>> = {
+            let mut state = self.state();
+            let State { said, rooms, .. } = &mut *state;
+            let now = Instant::now();
+            let said: Vec<_> = std::mem::take(said).into_values().collect();
+            for presence in &said {
+                if let Some(room) = rooms.get_mut(&presence.board_id) {
+                    let kept_at = room.people.get(&presence.id).map_or(DateTime::UNIX_EPOCH, |known| known.kept_at);
+                    room.take(Arc::clone(presence), now, kept_at);
+                }
+            }
+            said
+        };
+        for portion in said.chunks(PORTION) {
+            let kept_at = in_time(self.table.keep_presences(portion)).await?;
+            let mut state = self.state();
+            for presence in portion {
+                let known = state.rooms.get_mut(&presence.board_id).and_then(|room| room.people.get_mut(&presence.id));
+                if let Some(known) = known.filter(|known| known.presence.mark == presence.mark) {
+                    known.kept_at = kept_at;
+                }
+            }
+        }
+        Ok(!said.is_empty())
+    }
+
+    /// Reads what people said elsewhere.
+    async fn read(&self) -> Result<()> {
+        let (boards, is_known) = {
+            let mut state = self.state();
+            state.rooms.retain(|_, room| room.last.receiver_count() > 0);
+            let boards: Vec<BoardId> = state.rooms.keys().copied().collect();
+            (boards, state.rooms.values().all(|room| room.is_known))
+        };
+        if boards.is_empty() {
+            return Ok(());
+        }
+        let within = if is_known { OVERLAP } else { GONE_AFTER };
+        let read = in_time(self.table.presences(&boards, within, MOST_PEOPLE as i64)).await;
+        let now = Instant::now();
+        let mut state = self.state();
+        let is_read = read.is_ok();
+        for (row, ago) in read.iter().flatten().cloned() {
+            if let Some(room) = state.rooms.get_mut(&row.board_id) {
+                room.read(row, now.checked_sub(ago).unwrap_or(now));
+            }
+        }
+        // After a failure nobody knows what was missed.
+        boards.iter().for_each(|board| {
+            if let Some(room) = state.rooms.get_mut(board) {
+                room.is_known = is_read;
+            }
+        });
+        read.map(drop)
+    }
+
+    fn sweep(&self) {
+        let now = Instant::now();
+        let mut state = self.state();
+        state.rooms.values_mut().for_each(|room| room.sweep(now));
+        state.windows.retain(|_, windows| {
+            windows.retain(|_, heard| now.duration_since(*heard) <= GONE_AFTER);
+            !windows.is_empty()
+        });
+    }
+
+    fn is_idle(&self) -> bool {
+        let state = self.state();
+        state.said.is_empty() && state.rooms.is_empty()
+    }
+}
+
+/// Followers of this process do not wait for a database that does not answer.
+async fn in_time<T>(asked: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = |_| Error::new(Code::Timeout, "The database takes too long");
+    timeout(ANSWER_WITHIN, asked).await.map_err(late)?
+}
+
+async fn run(crowd: Weak<Inner>) {
+    let (mut turn, mut swept, mut removed) = (0_u64, Instant::now(), Instant::now());
+    let (mut has_written, mut is_failing) = (false, false);
+    loop {
+        let Some(crowd) = crowd.upgrade() else { return };
+        let began = Instant::now();
+        let done = async {
+            has_written |= crowd.write().await?;
+            if turn.is_multiple_of(2) {
+                crowd.read().await?;
+            }
+            if has_written && began.duration_since(removed) > REMOVE_EVERY {
+                (has_written, removed) = (false, began);
+                in_time(crowd.table.remove_presences()).await?;
+            }
+            Ok::<(), Error>(())
+        };
+        match done.await {
+            Ok(()) => is_failing = false,
+            Err(error) => {
+                if !std::mem::replace(&mut is_failing, true) {
+                    tracing::warn!(cause = ?error.cause(), "Presence reaches this process only: {error}");
+                }
+            }
+        }
+        if began.duration_since(swept) > SWEEP_EVERY {
+            crowd.sweep();
+            swept = began;
+        }
+        turn = turn.wrapping_add(1);
+        if crowd.is_idle() {
+            // The next round also sees whether anybody needs this any more.
+            let _ = timeout(SWEEP_EVERY, crowd.wake.notified()).await;
+        }
+        drop(crowd);
+        sleep_until(began + TURN).await;
+    }
+}
+
+impl PresenceFeed for Crowd {
+    fn show(&self, presence: Presence, person: Person) -> Outcome<()> {
+        let mut state = self.0.state();
+        let full = || Error::new(Code::Overloaded, "Too many people are here at the moment; try again");
+        if state.said.len() >= MOST_WINDOWS || state.windows.len() >= MOST_WINDOWS {
+            return Err(full().into());
+        }
+        let windows = state.windows.entry((presence.board_id, person)).or_default();
+        if windows.len() >= person.most_windows && !windows.contains_key(&presence.id) {
+            let message = format!("At most {} windows of one person on a board", person.most_windows);
+            return Err(Refusal::limit("clientId", person.most_windows as i64, message).into());
+        }
+        if presence.is_here {
+            windows.insert(presence.id, Instant::now());
+        } else {
+            windows.remove(&presence.id);
+        }
+        state.said.insert(presence.id, Arc::new(presence));
+        drop(state);
+        self.0.wake.notify_one();
+        Ok(())
+    }
+
+    fn follow_presence(&self, board: BoardId) -> BoxStream<'static, Arc<Presence>> {
+        let last = self.0.state().rooms.entry(board).or_insert_with(Room::new).last.subscribe();
+        self.0.wake.notify_one();
+        let began = *last.borrow();
+        let follower = Follower { crowd: self.clone(), board, began, told: 0, last };
+        stream::unfold(follower, |mut follower| async move { Some((follower.next().await?, follower)) }).boxed()
+    }
+}
+
+/// One who looks at a board.
+struct Follower {
+    crowd: Crowd,
+    board: BoardId,
+    /// Goodbyes up to this change are not told: those who left before never were there for this follower.
+    began: u64,
+    /// The last change that was told.
+    told: u64,
+    last: watch::Receiver<u64>,
+}
+
+impl Follower {
+    async fn next(&mut self) -> Option<Arc<Presence>> {
+        loop {
+            while let Some((change, presence)) = self.newer() {
+                self.told = change;
+                if presence.is_here || change > self.began {
+                    return Some(presence);
+                }
+            }
+            self.last.changed().await.ok()?;
+        }
+    }
+
+    /// The oldest of the changes that were not told, as the person is now.
+    fn newer(&mut self) -> Option<(u64, Arc<Presence>)> {
+        let state = self.crowd.0.state();
+        let room = state.rooms.get(&self.board)?;
+        self.last.mark_unchanged();
+        let (change, id) = room.changes.range(self.told + 1..).next()?;
+        Some((*change, Arc::clone(&room.people.get(id)?.presence)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::{Failure, ports::Presences};
+
+    /// A table that forgets everything, and counts what it is told.
+    #[derive(Default)]
+    struct Table(Mutex<Vec<usize>>);
+
+    #[async_trait]
+    impl Presences for Table {
+        async fn presences(&self, _: &[BoardId], _: Duration, _: i64) -> Result<Vec<(Presence, Duration)>> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[async_trait]
+    impl PresenceTable for Table {
+        async fn keep_presences(&self, presences: &[Arc<Presence>]) -> Result<DateTime<Utc>> {
+            self.0.lock().unwrap().push(presences.len());
+            Ok(Utc::now())
+        }
+
+        async fn remove_presences(&self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    fn said(board: BoardId, id: PresenceId, x: f64) -> Presence {
+        Presence {
+            id,
+            board_id: board,
+            user: None,
+            mark: x as i64,
+            cursor: Some((x, 0.0)),
+            selection: Vec::new(),
+            state: None,
+            is_here: true,
+            seen_at: Utc::now(),
+        }
+    }
+
+    const SOMEBODY: Person = Person { digest: [7; 32], most_windows: 3 };
+
+    #[tokio::test]
+    async fn of_a_thousand_moves_the_last_is_told_and_written() {
+        let table = Arc::new(Table::default());
+        let crowd = Crowd::new(Arc::clone(&table) as Arc<dyn PresenceTable>);
+        let (board, window) = (BoardId::generate(), PresenceId::generate());
+        let mut told = crowd.follow_presence(board);
+        for x in 0..1000 {
+            crowd.show(said(board, window, f64::from(x)), SOMEBODY).unwrap();
+        }
+        assert_eq!(told.next().await.unwrap().cursor, Some((999.0, 0.0)));
+        // Who comes later sees who is there; who follows hears a goodbye.
+        let mut later = crowd.follow_presence(board);
+        assert_eq!(later.next().await.unwrap().cursor, Some((999.0, 0.0)));
+        crowd.show(Presence { is_here: false, mark: -1, ..said(board, window, 0.0) }, SOMEBODY).unwrap();
+        assert!(!told.next().await.unwrap().is_here);
+        assert!(!later.next().await.unwrap().is_here);
+        assert_eq!(*table.0.lock().unwrap(), [1, 1]);
+        // Who comes after it never knew them.
+        let mut last = crowd.follow_presence(board);
+        crowd.show(said(board, PresenceId::generate(), 5.0), SOMEBODY).unwrap();
+        assert_eq!(last.next().await.unwrap().cursor, Some((5.0, 0.0)));
+    }
+
+    #[tokio::test]
+    async fn a_person_has_so_many_windows() {
+        let crowd = Crowd::new(Arc::new(Table::default()));
+        let board = BoardId::generate();
+        let windows: Vec<PresenceId> = (0..4).map(|_| PresenceId::generate()).collect();
+        let show = |window: usize| crowd.show(said(board, windows[window], 1.0), SOMEBODY);
+        assert!((0..3).all(|window| show(window).is_ok()));
+        assert!(matches!(show(3), Err(Failure::Refused(_))));
+        let other = Person { digest: [8; 32], most_windows: 3 };
+        assert!(show(1).is_ok() && crowd.show(said(board, windows[3], 1.0), other).is_ok());
+        crowd.show(Presence { is_here: false, ..said(board, windows[0], 1.0) }, SOMEBODY).unwrap();
+        assert!(show(3).is_ok());
+    }
+
+    #[test]
+    fn silence_is_a_goodbye_and_is_forgotten_later() {
+        let (mut room, now) = (Room::new(), Instant::now());
+        let window = PresenceId(Uuid::nil());
+        let row = |mark: f64, second: i64| Presence {
+            seen_at: DateTime::from_timestamp(second, 0).unwrap(),
+            ..said(BoardId(Uuid::nil()), window, mark)
+        };
+        let told = |room: &Room| (*room.last.borrow(), room.people.get(&window).map(|person| person.presence.is_here));
+        room.read(row(1.0, 100), now);
+        assert_eq!(told(&room), (1, Some(true)));
+        // The same again, and one that is older: nothing new.
+        room.read(row(1.0, 100), now);
+        room.read(row(2.0, 99), now);
+        assert_eq!(told(&room), (1, Some(true)));
+        room.sweep(now + GONE_AFTER);
+        assert_eq!(told(&room), (1, Some(true)));
+        room.sweep(now + GONE_AFTER + TURN);
+        assert_eq!(told(&room), (2, Some(false)));
+        // Back again before it is forgotten.
+        room.read(row(3.0, 140), now + 2 * GONE_AFTER);
+        assert_eq!(told(&room), (3, Some(true)));
+        room.sweep(now + 4 * GONE_AFTER);
+        assert_eq!(told(&room), (4, Some(false)));
+        room.sweep(now + 4 * GONE_AFTER + TURN);
+        assert_eq!((told(&room), room.changes.len()), ((4, None), 0));
+    }
+}
