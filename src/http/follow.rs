@@ -3,7 +3,7 @@
 
 use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 
-use async_graphql::Request;
+use async_graphql::{Request, Response};
 use axum::response::{
     IntoResponse, Response as HttpResponse,
     sse::{Event, KeepAlive, Sse},
@@ -35,21 +35,24 @@ pub(super) fn session(gateway: &Gateway, viewer: Viewer, address: IpAddr, only_r
 }
 
 /// Answers one operation as server-sent events: `next` for each result, `complete` at the end. When the server stops, the last
-/// result is an error that says so.
+/// result is an error that says so, and nothing is complete: clients come back then by themselves.
 pub(super) fn events(gateway: &Gateway, session: Arc<Session>, request: Request, place: Place) -> HttpResponse {
     let results = gateway.api.stream(session, request);
-    let results = stream::unfold(Some((results, place)), |following| async {
+    let events = stream::unfold(Some((results, place)), |following| async {
         let (mut results, mut place) = following?;
-        tokio::select! {
+        Some(tokio::select! {
             biased;
-            () = place.stopping() => Some((refused(&restarting()), None)),
-            result = results.next() => Some((result?, Some((results, place)))),
-        }
+            () = place.stopping() => (next(&refused(&restarting())), None),
+            result = results.next() => match result {
+                Some(result) => (next(&result), Some((results, place))),
+                None => (Event::default().event("complete").data(""), None),
+            },
+        })
     });
-    let results = results.map(|response| {
-        Event::default().event("next").json_data(&response).unwrap_or_else(|_| Event::default().event("next"))
-    });
-    let complete = stream::iter([Event::default().event("complete").data("")]);
-    let events = results.chain(complete).map(Ok::<_, Infallible>);
-    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+    Sse::new(events.map(Ok::<_, Infallible>)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+}
+
+fn next(response: &Response) -> Event {
+    let event = || Event::default().event("next");
+    event().json_data(response).unwrap_or_else(|_| event())
 }

@@ -5,15 +5,15 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use async_graphql::{BatchRequest, Request, Variables};
+use async_graphql::{BatchRequest, Request};
+use async_graphql_axum::{GraphQLRequest, rejection::GraphQLRejection};
 use axum::{
     body::{Body, to_bytes},
-    extract::{ConnectInfo, Query, State},
+    extract::{ConnectInfo, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response as HttpResponse},
 };
 use bytes::Bytes;
-use serde::Deserialize;
 
 use super::{Gateway, follow, identity, origin};
 use crate::{
@@ -27,38 +27,21 @@ const GRAPHQL_JSON: &str = "application/graphql-response+json";
 /// Operations in one request body.
 const MAX_BATCH: usize = 10;
 
-/// What GET carries.
-#[derive(Deserialize)]
-pub(super) struct GetParameters {
-    query: Option<String>,
-    #[serde(rename = "operationName")]
-    operation_name: Option<String>,
-    variables: Option<String>,
-}
-
 pub(super) async fn get(
     State(gateway): State<Arc<Gateway>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
-    Query(parameters): Query<GetParameters>,
+    request: std::result::Result<GraphQLRequest, GraphQLRejection>,
 ) -> HttpResponse {
-    let request = read_parameters(&gateway, parameters).map(BatchRequest::Single);
+    let request = match request.map(GraphQLRequest::<GraphQLRejection>::into_inner) {
+        Ok(request) if request.query.is_empty() => Err(invalid_document("Give the document in the parameter `query`")),
+        Ok(request) if request.query.len() > gateway.limits.max_body_bytes => Err(too_large(&gateway)),
+        Ok(request) => Ok(BatchRequest::Single(request)),
+        Err(GraphQLRejection(error)) => {
+            Err(invalid_document(&format!("The parameters are not a GraphQL request: {error}")))
+        }
+    };
     answer(&gateway, &headers, peer, request, true).await
-}
-
-fn read_parameters(gateway: &Gateway, parameters: GetParameters) -> Result<Request> {
-    let query = parameters.query.ok_or_else(|| invalid_document("Give the document in the parameter `query`"))?;
-    if query.len() > gateway.limits.max_body_bytes {
-        return Err(too_large(gateway));
-    }
-    let mut request = Request::new(query);
-    request.operation_name = parameters.operation_name;
-    if let Some(variables) = parameters.variables {
-        let variables = serde_json::from_str::<serde_json::Value>(&variables)
-            .map_err(|error| invalid_document(&format!("`variables` is not JSON: {error}")))?;
-        request = request.variables(Variables::from_json(variables));
-    }
-    Ok(request)
 }
 
 pub(super) async fn post(

@@ -35,6 +35,8 @@ use crate::{
 };
 
 const PROTOCOL: &str = "graphql-transport-ws";
+/// Bytes that a socket reads at once.
+const READ_BUFFER_BYTES: usize = 4 << 10;
 /// How long a client may take to say who it is.
 const INIT_WITHIN: Duration = Duration::from_secs(10);
 /// Time between two pings. Whoever is not heard of between two of them is gone.
@@ -111,6 +113,8 @@ pub(super) async fn open(
     }
     let upgrade = upgrade
         .protocols([PROTOCOL])
+        // A buffer that each of thousands of quiet sockets has; what is longer grows it for its time.
+        .read_buffer_size(READ_BUFFER_BYTES)
         .max_message_size(gateway.limits.max_body_bytes)
         .max_frame_size(gateway.limits.max_body_bytes);
     if upgrade.selected_protocol().is_none() {
