@@ -11,8 +11,8 @@ from gateway import Failure, Gateway
 from measuring import ID_ALPHABET
 
 # Done in the background: for memory, for followers, once a day. Whatever begins so.
-BACKGROUND = ("stamps", "snapshot.", "events.", "presence.", "read_only", "api_keys.used", "expired.", "partitions.", "ping",
-              "max_connections")
+BACKGROUND = ("stamps", "activity.write", "usage.add", "snapshot.", "events.", "presence.", "read_only", "api_keys.used",
+              "expired.", "partitions.", "ping", "max_connections")
 # The scenario is run this often; the first time, statements are prepared and memory is empty.
 ROUNDS = 3
 BATCH = 500
