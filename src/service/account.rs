@@ -143,7 +143,7 @@ impl Services {
         let account = NewAccount { id: UserId::generate(), email: email.clone(), name, password_hash };
         let id = account.id;
         let taken = || Refusal::conflict("email", None, vec!["email"], "There is an account with this address");
-        let user = self.accounts.create_account(account, request.as_ref()).await?.ok_or_else(taken)?;
+        let user = self.ports.accounts.create_account(account, request.as_ref()).await?.ok_or_else(taken)?;
         if user.id != id {
             // The account may have another password by now, or be deactivated.
             let user = self.check_sign_in(&email, password, address).await.map_err(|error| match error.code() {
@@ -170,7 +170,7 @@ impl Services {
         origin(viewer, options)?;
         let email = settled_email(email).map_err(|_| wrong())?;
         let user = self.check_sign_in(&email, password, address).await?;
-        self.accounts.signed_in(user.id).await?;
+        self.ports.accounts.signed_in(user.id).await?;
         Ok(self.begin_session(user, Uuid::now_v7()).await?)
     }
 
@@ -179,7 +179,7 @@ impl Services {
         let digest = token_digest(email);
         self.sign_ins.attempt(digest, address)?;
         let hasher = self.shares.hasher();
-        let Some(credentials) = self.accounts.credentials(email).await? else {
+        let Some(credentials) = self.ports.accounts.credentials(email).await? else {
             hasher.verify_dummy(password).await?;
             return Err(wrong());
         };
@@ -212,7 +212,7 @@ impl Services {
     ) -> Outcome<SignedIn> {
         origin(viewer, options)?;
         let ended = || Error::unauthenticated("This session has ended; sign in again");
-        let (id, family) = match self.accounts.use_refresh_token(&token_digest(token.expose_secret())).await? {
+        let (id, family) = match self.ports.accounts.use_refresh_token(&token_digest(token.expose_secret())).await? {
             Refreshed::Taken { user, family } => (user, family),
             Refreshed::Reused => {
                 tracing::warn!("A refresh token came back after its use; its session is closed");
@@ -220,7 +220,7 @@ impl Services {
             }
             Refreshed::Unknown => return Err(ended().into()),
         };
-        let user = self.reads.users(&[id]).await?.into_iter().next().flatten();
+        let user = self.ports.reads.users(&[id]).await?.into_iter().next().flatten();
         Ok(self.begin_session(user.filter(|user| user.is_active).ok_or_else(ended)?, family).await?)
     }
 
@@ -230,8 +230,8 @@ impl Services {
     /// Those of the database; a refusal when it comes with an API key.
     pub async fn sign_out(&self, viewer: &Viewer, token: &SecretString, options: WriteOptions) -> Outcome<()> {
         origin(viewer, options)?;
-        if let Some(session) = self.accounts.end_session(&token_digest(token.expose_secret())).await? {
-            self.sessions.forget_session(session);
+        if let Some(session) = self.ports.accounts.end_session(&token_digest(token.expose_secret())).await? {
+            self.ports.sessions.forget_session(session);
         }
         Ok(())
     }
@@ -251,8 +251,8 @@ impl Services {
         let origin = origin(viewer, options)?;
         edit.apply(&mut account);
         validate::account(&account)?;
-        let user = self.accounts.update_account(account, origin.idempotency.as_ref()).await?.ok_or_else(gone)?;
-        self.reads.forget_user(user.id);
+        let user = self.ports.accounts.update_account(account, origin.idempotency.as_ref()).await?.ok_or_else(gone)?;
+        self.ports.reads.forget_user(user.id);
         Ok(user)
     }
 
@@ -265,7 +265,7 @@ impl Services {
             digest: token_digest(refresh_token.expose_secret()),
             expires_at: Utc::now() + TimeDelta::days(REFRESH_DAYS),
         };
-        self.accounts.add_refresh_token(token).await?;
+        self.ports.accounts.add_refresh_token(token).await?;
         let expires_at = Utc::now() + ACCESS_LIFETIME;
         Ok(SignedIn { user, access_token, refresh_token, expires_at })
     }

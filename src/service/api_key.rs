@@ -67,8 +67,8 @@ impl Services {
 
     /// The same without a use, for what goes on.
     pub(super) async fn viewer_of_digest(&self, digest: &TokenDigest) -> Result<Viewer> {
-        let key = self.reads.key_by_digest(digest).await?.ok_or_else(not_good)?;
-        let user = self.reads.users(&[key.user_id]).await?.into_iter().next().flatten().ok_or_else(not_good)?;
+        let key = self.ports.reads.key_by_digest(digest).await?.ok_or_else(not_good)?;
+        let user = self.ports.reads.users(&[key.user_id]).await?.into_iter().next().flatten().ok_or_else(not_good)?;
         Viewer::api_key(key, user).ok_or_else(not_good)
     }
 
@@ -108,7 +108,7 @@ impl Services {
         };
         let id = new.id;
         let full = || Refusal::limit("name", MAX_KEYS, format!("An account has at most {MAX_KEYS} living keys"));
-        let made = self.keys.add_key(new, MAX_KEYS, origin.idempotency.as_ref()).await?.ok_or_else(full)?;
+        let made = self.ports.keys.add_key(new, MAX_KEYS, origin.idempotency.as_ref()).await?.ok_or_else(full)?;
         let secret = (made.id == id).then_some(secret);
         Ok((made, secret))
     }
@@ -121,8 +121,8 @@ impl Services {
         let user = account(viewer)?.id;
         let origin = origin(viewer, options)?;
         let no_key = || Refusal::not_found("id", format!("There is no API key {id}"));
-        let revoked = self.keys.revoke_key(user, id, origin.idempotency.as_ref()).await?.ok_or_else(no_key)?;
-        self.reads.forget_key(&revoked.digest);
+        let revoked = self.ports.keys.revoke_key(user, id, origin.idempotency.as_ref()).await?.ok_or_else(no_key)?;
+        self.ports.reads.forget_key(&revoked.digest);
         Ok(revoked)
     }
 
@@ -137,7 +137,7 @@ impl Services {
     /// # Errors
     /// Those of the database.
     pub async fn api_keys(&self, user: UserId, page: &PageRequest) -> Result<Page<Arc<ApiKey>>> {
-        self.keys.key_page(user, page).await
+        self.ports.keys.key_page(user, page).await
     }
 
     /// How many keys an account has, dead ones included.
@@ -145,7 +145,7 @@ impl Services {
     /// # Errors
     /// Those of the database.
     pub async fn api_key_count(&self, user: UserId) -> Result<i64> {
-        self.keys.key_count(user).await
+        self.ports.keys.key_count(user).await
     }
 }
 

@@ -52,7 +52,7 @@ impl Services {
     /// viewer; those of the database.
     pub async fn still_sees(&self, viewer: &Viewer, board: BoardId) -> Result<()> {
         let viewer = self.viewer_again(viewer).await?;
-        let record = self.reads.boards(&[board]).await?.into_iter().next().flatten();
+        let record = self.ports.reads.boards(&[board]).await?.into_iter().next().flatten();
         let granted = record.and_then(|record| Granted::check(&viewer, &record, Permission::View));
         granted.map(drop).ok_or_else(no_such_board)
     }

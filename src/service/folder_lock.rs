@@ -71,13 +71,13 @@ impl Services {
     ) -> Outcome<Unlocked> {
         let (board, folder) = place;
         let record =
-            self.reads.boards(&[board]).await?.into_iter().flatten().next().ok_or_else(|| no_folder(folder))?;
+            self.ports.reads.boards(&[board]).await?.into_iter().flatten().next().ok_or_else(|| no_folder(folder))?;
         let granted = Granted::check(viewer, &record, Permission::View).ok_or_else(|| no_folder(folder))?;
-        let hidden = self.folder_locks.hidden(board, &[folder], granted.sealed()).await?;
+        let hidden = self.ports.folder_locks.hidden(board, &[folder], granted.sealed()).await?;
         if !hidden.is_empty() {
             return Err(no_folder(folder).into());
         }
-        let hash = self.folder_locks.folder_password(board, folder).await?;
+        let hash = self.ports.folder_locks.folder_password(board, folder).await?;
         let hash = hash.ok_or_else(|| Refusal::invalid("id", "This node has no password"))?;
         if password.expose_secret().len() > MAX_PASSWORD_BYTES {
             return Err(Refusal::forbidden("password", "Wrong password").into());
@@ -94,7 +94,7 @@ impl Services {
             principal: viewer.principal(),
             expires_at: Utc::now() + UNLOCKED_FOR,
         };
-        self.folder_locks.keep_unlock(&unlock, &hash).await?;
+        self.ports.folder_locks.keep_unlock(&unlock, &hash).await?;
         let viewer = viewer.unlocking(vec![unlock.clone()]);
         Ok(Unlocked { token, expires_at: unlock.expires_at, viewer })
     }
@@ -115,6 +115,6 @@ impl Services {
         if tokens.is_empty() {
             return Ok(viewer);
         }
-        Ok(viewer.unlocking(self.folder_locks.unlocks(tokens).await?))
+        Ok(viewer.unlocking(self.ports.folder_locks.unlocks(tokens).await?))
     }
 }

@@ -77,18 +77,9 @@ pub struct Ports {
 
 /// Everything that the layers above ask for.
 pub struct Services {
-    reads: Arc<dyn Reads>,
-    writes: Arc<dyn Writes>,
-    feed: Arc<dyn Feed>,
-    presence: Arc<dyn PresenceFeed>,
-    accounts: Arc<dyn Accounts>,
-    sessions: Arc<dyn Sessions>,
-    sharing: Arc<dyn Sharing>,
-    folder_locks: Arc<dyn FolderLocks>,
+    ports: Ports,
     folder_gate: FolderGate,
-    read_only_mode: Arc<dyn ReadOnlyMode>,
     refuses_writes: AtomicBool,
-    keys: Arc<dyn ApiKeys>,
     key_uses: KeyUses,
     journal: Journal,
     sign_ins: SignInGate,
@@ -101,54 +92,31 @@ impl Services {
     /// Puts the services over the ports.
     #[must_use]
     pub fn new(ports: Ports, tokens: Tokens, hasher: SecretHasher, info: ServiceInfo) -> Self {
-        let Ports {
-            reads,
-            writes,
-            feed,
-            presence,
-            accounts,
-            sessions,
-            sharing,
-            folder_locks,
-            read_only_mode,
-            keys,
-            activities,
-            usages,
-        } = ports;
         Services {
-            reads,
-            writes,
-            feed,
-            presence,
-            accounts,
-            sessions,
-            sharing,
-            folder_locks,
             folder_gate: FolderGate::default(),
-            read_only_mode,
             refuses_writes: AtomicBool::new(false),
-            key_uses: KeyUses::new(Arc::clone(&keys)),
-            keys,
-            journal: Journal::new(activities, usages),
+            key_uses: KeyUses::new(Arc::clone(&ports.keys)),
+            journal: Journal::new(Arc::clone(&ports.activities), Arc::clone(&ports.usages)),
             sign_ins: SignInGate::default(),
             tokens,
             shares: ShareGate::new(hasher),
             info,
+            ports,
         }
     }
 
     /// The changes of a board after a version, then those to come. Who may hear them is for the caller to check, each time.
     #[must_use]
     pub fn follow(&self, board: BoardId, after: i64) -> BoxStream<'static, Arc<BoardEvent>> {
-        let reads = Arc::clone(&self.reads);
+        let reads = Arc::clone(&self.ports.reads);
         // What is told of a change must not show what was before it.
-        self.feed.follow(board, after).inspect(move |event| reads.heard(board, event.version)).boxed()
+        self.ports.feed.follow(board, after).inspect(move |event| reads.heard(board, event.version)).boxed()
     }
 
     /// Lets go of a board that this process has just changed, and wakes the others.
     fn has_changed(&self, board: BoardId) {
-        self.reads.forget(board);
-        self.feed.committed(board);
+        self.ports.reads.forget(board);
+        self.ports.feed.committed(board);
     }
 
     /// What the API tells about the server.

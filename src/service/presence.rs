@@ -53,7 +53,7 @@ impl Services {
         shown: Shown,
     ) -> Outcome<Arc<Presence>> {
         origin(viewer, options)?;
-        let record = self.reads.boards(&[board]).await?.into_iter().flatten().next();
+        let record = self.ports.reads.boards(&[board]).await?.into_iter().flatten().next();
         let granted = record.and_then(|record| Granted::check(viewer, &record, Permission::View));
         granted.ok_or_else(|| Refusal::not_found("boardId", format!("There is no board {board}")))?;
         let nobody = || Error::unauthenticated("Sign in, or come with a link of this board, to be seen");
@@ -71,14 +71,14 @@ impl Services {
             is_here,
             seen_at: Utc::now(),
         };
-        self.presence.show(presence.clone(), person)?;
+        self.ports.presence.show(presence.clone(), person)?;
         Ok(Arc::new(presence))
     }
 
     /// Who is on a board, and then how that changes. Who may know it is for the caller to check, again and again.
     #[must_use]
     pub fn follow_presence(&self, board: BoardId) -> BoxStream<'static, Arc<Presence>> {
-        self.presence.follow_presence(board)
+        self.ports.presence.follow_presence(board)
     }
 }
 

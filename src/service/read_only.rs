@@ -35,7 +35,7 @@ impl Services {
     /// # Errors
     /// Those of the database; what was known before holds on.
     pub async fn look_at_mode(&self) -> Result<()> {
-        let refuses_writes = self.read_only_mode.refuses_writes().await?;
+        let refuses_writes = self.ports.read_only_mode.refuses_writes().await?;
         if self.refuses_writes.swap(refuses_writes, Ordering::Relaxed) != refuses_writes {
             tracing::warn!(
                 "{}",

@@ -92,7 +92,7 @@ impl Services {
             return Ok(None);
         }
         let digest = token_digest(token.expose_secret());
-        let Some(share) = self.reads.share_by_token(&digest).await? else {
+        let Some(share) = self.ports.reads.share_by_token(&digest).await? else {
             return Ok(None);
         };
         if !share.is_alive(Utc::now()) {
@@ -101,7 +101,7 @@ impl Services {
         if let Some(hash) = &share.password_hash {
             self.shares.check_password(&share, hash, password, address).await?;
         }
-        let redemption = self.reads.redeem_share(share.id, &principal(viewer, address)).await?;
+        let redemption = self.ports.reads.redeem_share(share.id, &principal(viewer, address)).await?;
         Ok(HeldShare::after(Arc::clone(&share), digest, redemption))
     }
 }

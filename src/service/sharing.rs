@@ -40,7 +40,7 @@ fn no_board(id: BoardId) -> Refusal {
 
 impl Services {
     async fn board_of_owner(&self, viewer: &Viewer, id: BoardId) -> Outcome<Arc<BoardRecord>> {
-        let record = self.reads.boards(&[id]).await?.into_iter().flatten().next().ok_or_else(|| no_board(id))?;
+        let record = self.ports.reads.boards(&[id]).await?.into_iter().flatten().next().ok_or_else(|| no_board(id))?;
         let granted = Granted::check(viewer, &record, Permission::View).ok_or_else(|| no_board(id))?;
         if granted.permission() < Permission::Owner {
             return Err(Refusal::forbidden("boardId", "Only its owner may say who sees a board").into());
@@ -85,9 +85,9 @@ impl Services {
         let ShareTerms { permission, max_uses, expires_at, .. } = terms;
         let id = ShareId::generate();
         let new = NewShare { id, board, by, token: digest, permission, password_hash, max_uses, expires_at };
-        let made = self.sharing.add_share(new, request.as_ref()).await?;
+        let made = self.ports.sharing.add_share(new, request.as_ref()).await?;
         let gone = || Refusal::not_found("idempotencyKey", "The link of this key is gone");
-        let share = self.sharing.share(made).await?.ok_or_else(gone)?;
+        let share = self.ports.sharing.share(made).await?.ok_or_else(gone)?;
         if made == id {
             self.note(viewer, board, ActivityKind::BoardShared, None);
         }
@@ -101,15 +101,15 @@ impl Services {
     pub async fn revoke_share(&self, viewer: &Viewer, share: ShareId, options: WriteOptions) -> Outcome<BoardId> {
         let origin = origin(viewer, options)?;
         let no_share = || Refusal::not_found("id", format!("There is no share link {share}"));
-        let board = self.sharing.share(share).await?.ok_or_else(no_share)?.board_id;
+        let board = self.ports.sharing.share(share).await?.ok_or_else(no_share)?.board_id;
         // Who is not the owner does not learn that there is such a link.
         self.board_of_owner(viewer, board).await.map_err(|failure| match failure {
             Failure::Refused(_) => Failure::Refused(no_share()),
             failed => failed,
         })?;
-        self.sharing.revoke_share(board, share, origin.idempotency.as_ref()).await?;
-        self.reads.forget_shares(board);
-        self.feed.committed(board);
+        self.ports.sharing.revoke_share(board, share, origin.idempotency.as_ref()).await?;
+        self.ports.reads.forget_shares(board);
+        self.ports.feed.committed(board);
         self.note(viewer, board, ActivityKind::ShareRevoked, None);
         Ok(board)
     }
@@ -122,7 +122,7 @@ impl Services {
         if board.permission() < Permission::Owner {
             return Ok(Vec::new());
         }
-        self.sharing.shares(board.board_id(), MOST).await
+        self.ports.sharing.shares(board.board_id(), MOST).await
     }
 
     /// Collaborators of a board, for its owner and for themselves; others see none.
@@ -139,7 +139,7 @@ impl Services {
         if board.permission() < Permission::Owner && !is_one {
             return Ok(Vec::new());
         }
-        self.sharing.collaborators(board.board_id(), MOST).await
+        self.ports.sharing.collaborators(board.board_id(), MOST).await
     }
 
     /// Invitations of an account that it has not answered.
@@ -147,7 +147,7 @@ impl Services {
     /// # Errors
     /// Those of the database.
     pub async fn invitations(&self, user: UserId) -> Result<Vec<Invitation>> {
-        self.sharing.invitations(user, MOST).await
+        self.ports.sharing.invitations(user, MOST).await
     }
 
     /// Asks an account to work on a board. An unknown address is refused; addresses are not told otherwise.
@@ -169,15 +169,15 @@ impl Services {
             return Err(Refusal::invalid("role", "A collaborator cannot be an owner").into());
         }
         let unknown = || Refusal::not_found("email", "There is no account with this address");
-        let user = self.accounts.credentials(&email.trim().to_lowercase()).await?.ok_or_else(unknown)?.user;
+        let user = self.ports.accounts.credentials(&email.trim().to_lowercase()).await?.ok_or_else(unknown)?.user;
         if user.id == record.board.owner_id {
             return Err(Refusal::invalid("email", "The board belongs to this account").into());
         }
-        if self.sharing.collaborators(board, MOST).await?.len() >= MAX_COLLABORATORS {
+        if self.ports.sharing.collaborators(board, MOST).await?.len() >= MAX_COLLABORATORS {
             let message = format!("A board has at most {MAX_COLLABORATORS} collaborators");
             return Err(Refusal::limit("boardId", MAX_COLLABORATORS as i64, message).into());
         }
-        if !self.sharing.invite(board, user.id, role, by, origin.idempotency.as_ref()).await? {
+        if !self.ports.sharing.invite(board, user.id, role, by, origin.idempotency.as_ref()).await? {
             let message = "This account was invited already; change its role instead";
             return Err(Refusal::conflict("email", None, vec!["email"], message).into());
         }
@@ -198,12 +198,12 @@ impl Services {
     ) -> Outcome<Arc<BoardRecord>> {
         let user = viewer.user().ok_or_else(|| Error::unauthenticated("Sign in to accept"))?.id;
         let origin = origin(viewer, options)?;
-        if !self.sharing.accept(board, user, origin.idempotency.as_ref()).await? {
+        if !self.ports.sharing.accept(board, user, origin.idempotency.as_ref()).await? {
             return Err(no_board(board).into());
         }
         self.has_changed(board);
         self.note(viewer, board, ActivityKind::CollaboratorJoined, Some(AnyId::User(user)));
-        let record = self.reads.boards(&[board]).await?.into_iter().flatten().next();
+        let record = self.ports.reads.boards(&[board]).await?.into_iter().flatten().next();
         record.ok_or_else(|| no_board(board).into())
     }
 
@@ -224,7 +224,7 @@ impl Services {
         if role > Permission::Edit {
             return Err(Refusal::invalid("role", "A collaborator cannot be an owner").into());
         }
-        if !self.sharing.change_role(board, user, role, origin.idempotency.as_ref()).await? {
+        if !self.ports.sharing.change_role(board, user, role, origin.idempotency.as_ref()).await? {
             return Err(Refusal::not_found("userId", "This account is no collaborator").into());
         }
         self.has_changed(board);
@@ -247,7 +247,7 @@ impl Services {
         if !viewer.is(user) {
             self.board_of_owner(viewer, board).await?;
         }
-        if !self.sharing.remove_collaborator(board, user, origin.idempotency.as_ref()).await? {
+        if !self.ports.sharing.remove_collaborator(board, user, origin.idempotency.as_ref()).await? {
             return Err(Refusal::not_found("userId", "This account is no collaborator").into());
         }
         self.has_changed(board);
@@ -256,7 +256,7 @@ impl Services {
     }
 
     async fn collaborator(&self, board: BoardId, user: UserId) -> Outcome<Collaborator> {
-        let all = self.sharing.collaborators(board, MOST).await?;
+        let all = self.ports.sharing.collaborators(board, MOST).await?;
         let gone = || Refusal::not_found("userId", "This account is no collaborator");
         all.into_iter().find(|collaborator| collaborator.user.id == user).ok_or_else(|| gone().into())
     }

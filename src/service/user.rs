@@ -33,13 +33,13 @@ impl Services {
         let session = claims.session.as_deref().and_then(|session| Uuid::parse_str(session).ok());
         let bearer = Bearer { session, expires_at: claims.expires_at };
         self.session_stands(bearer).await?;
-        let user = self.reads.users(&[id]).await?.into_iter().next().flatten().ok_or_else(gone)?;
+        let user = self.ports.reads.users(&[id]).await?.into_iter().next().flatten().ok_or_else(gone)?;
         Ok(Viewer::account(user).ok_or_else(gone)?.by(bearer))
     }
 
     async fn session_stands(&self, bearer: Bearer) -> Result<()> {
         let Some(session) = bearer.session else { return Ok(()) };
-        if self.sessions.ended_sessions(&[session]).await?.is_empty() {
+        if self.ports.sessions.ended_sessions(&[session]).await?.is_empty() {
             return Ok(());
         }
         Err(Error::unauthenticated("This session has ended; sign in again"))
@@ -61,7 +61,7 @@ impl Services {
             (Some(key), _) => self.viewer_of_digest(&key.digest).await?,
             (None, Some(user)) => {
                 let gone = || Error::unauthenticated("The account of this token cannot be used");
-                let user = self.reads.users(&[user.id]).await?.into_iter().next().flatten().ok_or_else(gone)?;
+                let user = self.ports.reads.users(&[user.id]).await?.into_iter().next().flatten().ok_or_else(gone)?;
                 Viewer::account(user).ok_or_else(gone)?
             }
             (None, None) => Viewer::anonymous(),
@@ -69,7 +69,8 @@ impl Services {
         let again = viewer.bearer().map_or_else(|| again.clone(), |bearer| again.by(bearer));
         let again = match viewer.share() {
             Some(held) => {
-                let share = self.reads.share_by_token(held.token()).await?.filter(|share| share.is_alive(Utc::now()));
+                let share =
+                    self.ports.reads.share_by_token(held.token()).await?.filter(|share| share.is_alive(Utc::now()));
                 let ended = || Error::unauthenticated("This share link was revoked or has expired");
                 again.holding(held.again(share.ok_or_else(ended)?))
             }

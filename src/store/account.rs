@@ -114,7 +114,7 @@ impl Accounts for Store {
             .sql("UPDATE users u SET last_login_at = now() WHERE u.id = ")
             .bind::<SqlUuid, _>(user.0)
             .sql(" RETURNING u.id");
-        let _: Vec<Uuid> = self.run(&mut connection, statement).await.map_err(|(error, _)| error)?;
+        let _: Vec<Uuid> = self.run(&mut connection, statement).await?;
         Ok(())
     }
 
@@ -130,7 +130,7 @@ impl Accounts for Store {
             .sql(", ")
             .bind::<Timestamptz, _>(token.expires_at)
             .sql(") RETURNING id");
-        let _: Vec<Uuid> = self.run(&mut connection, statement).await.map_err(|(error, _)| error)?;
+        let _: Vec<Uuid> = self.run(&mut connection, statement).await?;
         Ok(())
     }
 
@@ -143,7 +143,7 @@ impl Accounts for Store {
             )
             .bind::<Binary, _>(token.to_vec())
             .sql(" RETURNING t.user_id, t.family_id");
-        let taken: Vec<(Uuid, Uuid)> = self.run(&mut connection, take).await.map_err(|(error, _)| error)?;
+        let taken: Vec<(Uuid, Uuid)> = self.run(&mut connection, take).await?;
         if let Some((user, family)) = taken.into_iter().next() {
             return Ok(Refreshed::Taken { user: UserId(user), family });
         }
@@ -154,7 +154,7 @@ impl Accounts for Store {
             )
             .bind::<Binary, _>(token.to_vec())
             .sql(") RETURNING t.id");
-        let closed: Vec<Uuid> = self.run(&mut connection, close).await.map_err(|(error, _)| error)?;
+        let closed: Vec<Uuid> = self.run(&mut connection, close).await?;
         Ok(if closed.is_empty() { Refreshed::Unknown } else { Refreshed::Reused })
     }
 
@@ -167,7 +167,7 @@ impl Accounts for Store {
             )
             .bind::<Binary, _>(token.to_vec())
             .sql(") RETURNING t.family_id");
-        let families: Vec<Uuid> = self.run(&mut connection, statement).await.map_err(|(error, _)| error)?;
+        let families: Vec<Uuid> = self.run(&mut connection, statement).await?;
         Ok(families.into_iter().next())
     }
 }

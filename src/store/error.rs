@@ -85,8 +85,8 @@ impl From<DieselError> for Aborted {
     }
 }
 
-impl From<(Error, bool)> for Aborted {
-    fn from((error, _): (Error, bool)) -> Self {
+impl From<Error> for Aborted {
+    fn from(error: Error) -> Self {
         Aborted(error)
     }
 }

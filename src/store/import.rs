@@ -56,7 +56,7 @@ impl Store {
             "SELECT set_config('statement_timeout', '10min', true) \
              || set_config('idle_in_transaction_session_timeout', '0', true)",
         );
-        let _: Vec<String> = self.run(&mut connection, settings).await.map_err(|(error, _)| error)?;
+        let _: Vec<String> = self.run(&mut connection, settings).await?;
 
         let mut import = BoardImport {
             store: self,
@@ -187,7 +187,7 @@ impl BoardImport<'_> {
         ST: CompatibleType<Row, Pg, SqlType = ST> + 'static,
         Row: FromSqlRow<ST, Pg> + Send + 'static,
     {
-        self.store.run(&mut self.connection, statement).await.map_err(|(error, _)| error)
+        self.store.run(&mut self.connection, statement).await
     }
 }
 

@@ -209,7 +209,7 @@ impl Store {
             .sql("SELECT drop_event_partition(")
             .bind::<Integer, _>(i32::try_from(keep_days).unwrap_or(i32::MAX))
             .sql(")");
-        let rows: Vec<Option<String>> = self.run(&mut connection, statement).await.map_err(|(error, _)| error)?;
+        let rows: Vec<Option<String>> = self.run(&mut connection, statement).await?;
         Ok(rows.into_iter().flatten().next())
     }
 }

@@ -61,7 +61,7 @@ impl Work<'_> {
         ST: CompatibleType<Row, Pg, SqlType = ST> + 'static,
         Row: FromSqlRow<ST, Pg> + Send + 'static,
     {
-        self.store.run(&mut self.connection, statement).await.map_err(|(error, _)| error)
+        self.store.run(&mut self.connection, statement).await
     }
 
     /// Keeps for the key of the request which object it was about, and makes everything last.

@@ -143,7 +143,7 @@ impl Store {
         let mut attempt = 1;
         loop {
             let mut connection = self.connection().await?;
-            match self.run(&mut connection, statement()).await {
+            match self.try_run(&mut connection, statement()).await {
                 Err((error, true)) if attempt < READ_ATTEMPTS => {
                     tracing::warn!(attempt, cause = ?error.cause(), "Lost a database connection, trying another");
                     attempt += 1;
@@ -153,8 +153,22 @@ impl Store {
         }
     }
 
-    /// Runs a statement on a connection of the caller's; the flag of the error says that the connection was lost.
+    /// Runs a statement on a connection of the caller's.
     pub(super) async fn run<ST, Row>(
+        &self,
+        connection: &mut AsyncPgConnection,
+        statement: Statement<ST>,
+    ) -> Result<Vec<Row>>
+    where
+        Pg: QueryMetadata<ST>,
+        ST: CompatibleType<Row, Pg, SqlType = ST> + 'static,
+        Row: FromSqlRow<ST, Pg> + Send + 'static,
+    {
+        self.try_run(connection, statement).await.map_err(|(error, _)| error)
+    }
+
+    /// The same; the flag of the error says that the connection was lost.
+    async fn try_run<ST, Row>(
         &self,
         connection: &mut AsyncPgConnection,
         statement: Statement<ST>,

@@ -111,7 +111,7 @@ impl PresenceTable for Store {
                     is_here = excluded.is_here, seen_at = excluded.seen_at WHERE p.seen_at <= excluded.seen_at RETURNING 1) \
                  SELECT clock.now FROM clock",
             );
-        let rows: Vec<DateTime<Utc>> = self.run(&mut connection, statement).await.map_err(|(error, _)| error)?;
+        let rows: Vec<DateTime<Utc>> = self.run(&mut connection, statement).await?;
         Ok(rows.into_iter().next().unwrap_or_default())
     }
 
@@ -121,7 +121,7 @@ impl PresenceTable for Store {
             "WITH gone AS (DELETE FROM board_presence WHERE seen_at < now() - interval '1 minute' RETURNING 1) \
              SELECT count(*) FROM gone",
         );
-        let _: Vec<i64> = self.run(&mut connection, statement).await.map_err(|(error, _)| error)?;
+        let _: Vec<i64> = self.run(&mut connection, statement).await?;
         Ok(())
     }
 }

@@ -31,7 +31,7 @@ impl Usages for Store {
                  ORDER BY p.id, u.metric, u.from_time ON CONFLICT (user_id, metric_type, period_start) \
                  DO UPDATE SET value = m.value + excluded.value RETURNING m.id",
             );
-        let _: Vec<Uuid> = self.run(&mut connection, statement).await.map_err(|(error, _)| error)?;
+        let _: Vec<Uuid> = self.run(&mut connection, statement).await?;
         Ok(())
     }
 

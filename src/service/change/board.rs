@@ -64,7 +64,7 @@ impl Services {
         let owner = account(viewer)?;
         let origin = origin(viewer, options)?;
         reaches_for_board(viewer, edit)?;
-        if let Some(there) = self.reads.boards(&[id]).await?.into_iter().flatten().next() {
+        if let Some(there) = self.ports.reads.boards(&[id]).await?.into_iter().flatten().next() {
             let mut again = there.board.clone();
             edit.apply(&mut again);
             return if there.board.owner_id == owner.id && again == there.board {
@@ -77,7 +77,7 @@ impl Services {
         let mut board = new_board(id, owner);
         edit.apply(&mut board);
         validate::board(&board)?;
-        self.writes.create_board(board, None, origin).await
+        self.ports.writes.create_board(board, None, origin).await
     }
 
     /// Copies a board that the viewer may see; the copy is the viewer's own, and private.
@@ -92,14 +92,17 @@ impl Services {
         options: WriteOptions,
     ) -> Outcome<Arc<BoardRecord>> {
         let owner = account(viewer)?;
-        let record = self.reads.boards(&[id]).await?.into_iter().flatten().next().ok_or_else(|| no_board(id))?;
+        let record = self.ports.reads.boards(&[id]).await?.into_iter().flatten().next().ok_or_else(|| no_board(id))?;
         let granted = Granted::check(viewer, &record, Permission::View).ok_or_else(|| no_board(id))?;
         let Board { description, thumbnail_url, settings, .. } = granted.subject().board.clone();
         let board = Board { name, description, thumbnail_url, settings, ..new_board(BoardId::generate(), owner) };
         validate::board(&board)?;
         self.made(
             viewer,
-            self.writes.create_board(board, Some((id, granted.sealed().clone())), origin(viewer, options)?).await?,
+            self.ports
+                .writes
+                .create_board(board, Some((id, granted.sealed().clone())), origin(viewer, options)?)
+                .await?,
         )
     }
 
@@ -109,10 +112,10 @@ impl Services {
     /// A refusal, or those of the database.
     pub async fn delete_board(&self, viewer: &Viewer, id: BoardId, options: WriteOptions) -> Outcome<()> {
         let origin = origin(viewer, options)?;
-        let Some(mut transaction) = self.writes.begin(id).await? else {
+        let Some(mut transaction) = self.ports.writes.begin(id).await? else {
             // It may be this very request that has deleted it.
             let known = match &origin.idempotency {
-                Some(key) => self.writes.known(key).await?,
+                Some(key) => self.ports.writes.known(key).await?,
                 None => Claim::Free,
             };
             return match known {
@@ -155,7 +158,7 @@ impl Services {
         options: WriteOptions,
     ) -> Outcome<Arc<BoardRecord>> {
         let owner = account(viewer)?.id;
-        let restored = self.writes.restore_board(id, owner, origin(viewer, options)?).await?;
+        let restored = self.ports.writes.restore_board(id, owner, origin(viewer, options)?).await?;
         self.has_changed(id);
         self.note(viewer, id, ActivityKind::BoardRestored, None);
         // A living board of the owner's own is as it was asked for.

@@ -63,10 +63,10 @@ impl Services {
             return Err(Refusal::limit("changes", MAX_CHANGES as i64, message).into());
         }
         let origin = origin(viewer, options)?;
-        let transaction = self.writes.begin(set.board_id).await?;
+        let transaction = self.ports.writes.begin(set.board_id).await?;
         let mut transaction = transaction.ok_or_else(|| set.absent.clone())?;
         // Whatever becomes of the request: nobody who hears of it may then find the board older than it was here.
-        self.reads.read(transaction.record());
+        self.ports.reads.read(transaction.record());
         let (writes, nodes, links) = match drafted(transaction.as_mut(), viewer, &set, &origin).await {
             Ok(Drafted::Anew(writes, nodes, links)) => (*writes, nodes, links),
             Ok(Drafted::Before(applied)) => {
@@ -86,12 +86,12 @@ impl Services {
         let (is_new, noted) = (!writes.is_empty(), journal::noted(&writes));
         let committed = transaction.commit(writes, origin, result).await?;
         if is_new {
-            self.reads.committed(&committed);
-            self.feed.committed(committed.record.board.id);
+            self.ports.reads.committed(&committed);
+            self.ports.feed.committed(committed.record.board.id);
             self.note_changes(viewer, set.board_id, noted);
         } else {
             // The version is that of somebody else's change, which may not be in memory yet.
-            self.reads.read(&committed.record);
+            self.ports.reads.read(&committed.record);
         }
         Ok(Applied { record: committed.record, nodes, links })
     }
@@ -103,7 +103,7 @@ impl Services {
     /// A refusal when the key belongs to another request; or those of the database.
     pub async fn board_of_key(&self, viewer: &Viewer, options: WriteOptions) -> Outcome<Option<BoardId>> {
         let Some(key) = origin(viewer, options)?.idempotency else { return Ok(None) };
-        match self.writes.known(&key).await? {
+        match self.ports.writes.known(&key).await? {
             Claim::Done(result) => {
                 Ok(result.get("board").and_then(serde_json::Value::as_str).and_then(|id| id.parse().ok()))
             }

@@ -22,21 +22,12 @@ use crate::{
     },
 };
 
-async fn rows<Row, ST>(store: &Store, connection: &mut AsyncPgConnection, statement: Statement<ST>) -> Result<Vec<Row>>
-where
-    diesel::pg::Pg: diesel::expression::QueryMetadata<ST>,
-    ST: diesel::query_dsl::CompatibleType<Row, diesel::pg::Pg, SqlType = ST> + 'static,
-    Row: diesel::deserialize::FromSqlRow<ST, diesel::pg::Pg> + Send + 'static,
-{
-    store.run(connection, statement).await.map_err(|(error, _)| error)
-}
-
 async fn record(store: &Store, connection: &mut AsyncPgConnection, board: BoardId) -> Result<Option<Arc<BoardRecord>>> {
     let statement = record_statement("change.made_board")
         .sql(OF_BOARD)
         .bind::<SqlUuid, _>(board.0)
         .sql(" AND b.deleted_at IS NULL");
-    let found: Vec<RecordRow> = rows(store, connection, statement).await?;
+    let found: Vec<RecordRow> = store.run(connection, statement).await?;
     found.into_iter().next().map(|row| Ok(Arc::new(record_from(row)?.0))).transpose()
 }
 
@@ -118,7 +109,7 @@ impl Store {
             .sql(", ")
             .bind::<Bool, _>(board.is_template)
             .sql(") RETURNING id");
-        let _: Vec<Uuid> = rows(self, connection, statement).await.map_err(refused)?;
+        let _: Vec<Uuid> = self.run(connection, statement).await.map_err(refused)?;
         if let Some((from, sealed)) = from {
             self.copy(connection, from, &sealed, id).await?;
         }
@@ -141,7 +132,7 @@ impl Store {
             .sql("SELECT n.id FROM nodes n WHERE n.deleted_at IS NULL AND n.board_id = ")
             .bind::<SqlUuid, _>(from.0);
         let living = outside(living, sealed, "n.board_id", "n.id").sql(" ORDER BY n.created_at, n.id");
-        let old: Vec<Uuid> = rows(self, connection, living).await?;
+        let old: Vec<Uuid> = self.run(connection, living).await?;
         let new: Vec<Uuid> = old.iter().map(|_| NodeId::generate().0).collect();
         let pairs = |statement: Statement<SqlUuid>| {
             statement
@@ -191,7 +182,7 @@ impl Store {
             pairs(chats).sql("JOIN chat_nodes c ON c.node_id = m.old_id RETURNING node_id"),
             pairs(folders).sql("JOIN folder_nodes f ON f.node_id = m.old_id RETURNING node_id"),
         ] {
-            let _: Vec<Uuid> = rows(self, connection, statement).await?;
+            let _: Vec<Uuid> = self.run(connection, statement).await?;
         }
         let parents = |statement: Statement<SqlUuid>, head: &'static str| {
             let statement = statement.sql(head).bind::<Array<SqlUuid>, _>(old.clone()).sql(", ");
@@ -199,7 +190,7 @@ impl Store {
         };
         let places = parents(pairs(places).sql("JOIN node_hierarchy h ON h.child_id = m.old_id "), "JOIN unnest(")
             .sql(") AS p (old_id, new_id) ON p.old_id = h.parent_id RETURNING child_id");
-        let _: Vec<Uuid> = rows(self, connection, places).await?;
+        let _: Vec<Uuid> = self.run(connection, places).await?;
         self.copy_links(connection, from, to, &old, &new).await
     }
 
@@ -215,7 +206,7 @@ impl Store {
             .sql("SELECT l.id FROM connections l WHERE l.board_id = ")
             .bind::<SqlUuid, _>(from.0)
             .sql(" ORDER BY l.id");
-        let links: Vec<Uuid> = rows(self, connection, of).await?;
+        let links: Vec<Uuid> = self.run(connection, of).await?;
         let copies: Vec<Uuid> = links.iter().map(|_| LinkId::generate().0).collect();
         let statement = Statement::<SqlUuid>::new("copy.links")
             .sql("INSERT INTO connections (board_id, id, from_node_id, to_node_id, connection_type, label, style, metadata) SELECT ")
@@ -233,7 +224,7 @@ impl Store {
             .sql(", ")
             .bind::<Array<SqlUuid>, _>(new.to_vec())
             .sql(") AS b (old_id, new_id) ON b.old_id = l.to_node_id RETURNING id");
-        let _: Vec<Uuid> = rows(self, connection, statement).await?;
+        let _: Vec<Uuid> = self.run(connection, statement).await?;
         Ok(())
     }
 
@@ -266,7 +257,7 @@ impl Store {
             .sql(" AND b.user_id = ")
             .bind::<SqlUuid, _>(owner.0)
             .sql(" RETURNING b.id, b.version");
-        let revived: Vec<(Uuid, i64)> = rows(self, connection, statement).await.map_err(refused)?;
+        let revived: Vec<(Uuid, i64)> = self.run(connection, statement).await.map_err(refused)?;
         if let Some((_, version)) = revived.first() {
             log::append(self, connection, board, *version, origin, &[Logged::Unknown]).await?;
             if let Some(key) = &origin.idempotency {

@@ -58,7 +58,7 @@ pub(in crate::store) async fn append(
         .sql(", ")
         .bind::<Jsonb, _>(Value::from(logged.iter().map(to_json).collect::<Vec<_>>()))
         .sql(") RETURNING version");
-    let _: Vec<i64> = store.run(connection, statement).await.map_err(|(error, _)| error)?;
+    let _: Vec<i64> = store.run(connection, statement).await?;
     Ok(())
 }
 
@@ -75,7 +75,7 @@ pub(in crate::store) async fn claim(
         .sql(", ('x' || left(encode(")
         .bind::<Binary, _>(key.principal.to_vec())
         .sql(", 'hex'), 16))::bit(64)::bigint)) IS NULL");
-    let _: Vec<bool> = store.run(connection, lock).await.map_err(|(error, _)| error)?;
+    let _: Vec<bool> = store.run(connection, lock).await?;
     known(store, connection, key).await
 }
 
@@ -92,7 +92,7 @@ pub(in crate::store) async fn known(
         .bind::<Binary, _>(key.principal.to_vec())
         .sql(" AND k.key = ")
         .bind::<Text, _>(key.key.clone());
-    let rows: Vec<(bool, Option<Value>)> = store.run(connection, known).await.map_err(|(error, _)| error)?;
+    let rows: Vec<(bool, Option<Value>)> = store.run(connection, known).await?;
     Ok(match rows.into_iter().next() {
         None => Claim::Free,
         Some((false, _)) => Claim::Reused,
@@ -123,6 +123,6 @@ pub(in crate::store) async fn remember(
             ") ON CONFLICT (principal_digest, key) DO UPDATE SET request_digest = excluded.request_digest, \
              result = excluded.result, created_at = now() RETURNING k.key",
         );
-    let _: Vec<String> = store.run(connection, statement).await.map_err(|(error, _)| error)?;
+    let _: Vec<String> = store.run(connection, statement).await?;
     Ok(())
 }

@@ -54,13 +54,13 @@ impl Writes for Store {
             .sql("SELECT b.id FROM boards b WHERE b.deleted_at IS NULL AND b.id = ")
             .bind::<SqlUuid, _>(board.0)
             .sql(" FOR NO KEY UPDATE");
-        let locked: Vec<Uuid> = self.run(&mut connection, lock).await.map_err(|(error, _)| error)?;
+        let locked: Vec<Uuid> = self.run(&mut connection, lock).await?;
         if locked.is_empty() {
             roll_back(&mut connection).await;
             return Ok(None);
         }
         let record = record_statement("change.board").sql(OF_BOARD).bind::<SqlUuid, _>(board.0);
-        let rows: Vec<RecordRow> = self.run(&mut connection, record).await.map_err(|(error, _)| error)?;
+        let rows: Vec<RecordRow> = self.run(&mut connection, record).await?;
         let Some(row) = rows.into_iter().next() else { return Ok(None) };
         let record = Arc::new(record_from(row)?.0);
         Ok(Some(Box::new(Transaction { store: self.clone(), connection, record })))
@@ -94,7 +94,7 @@ impl Transaction {
         ST: CompatibleType<Row, Pg, SqlType = ST> + 'static,
         Row: FromSqlRow<ST, Pg> + Send + 'static,
     {
-        self.store.run(&mut self.connection, statement).await.map_err(|(error, _)| error)
+        self.store.run(&mut self.connection, statement).await
     }
 
     fn board(&self) -> Uuid {
