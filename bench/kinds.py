@@ -12,7 +12,8 @@ from measuring import ID_ALPHABET
 
 # Done in the background: for memory, for followers, once a day. Whatever begins so.
 BACKGROUND = ("stamps", "activity.write", "usage.add", "snapshot.", "events.", "presence.", "read_only", "api_keys.used",
-              "expired.", "partitions.", "ping", "max_connections")
+              "expired.", "partitions.", "ping", "max_connections", "jobs.changes", "jobs.claim", "jobs.beat",
+              "jobs.settle", "jobs.recover", "jobs.backlog")
 # The scenario is run this often; the first time, statements are prepared and memory is empty.
 ROUNDS = 3
 BATCH = 500

@@ -2,22 +2,29 @@
 //!
 //! Nothing is decided here. Tests build the very same application.
 
-use std::{sync::Arc, time::Duration};
+mod health;
 
-use async_trait::async_trait;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
 use axum::Router;
 use secrecy::SecretString;
 
+use self::health::Health;
 use crate::{
     access::{KeySet, KeySetTimes, SecretHasher, Tokens},
-    cache::{Cached, KeptSessions},
-    config::Config,
+    cache::{Cached, KeptSearches, KeptSessions},
+    config::{CacheConfig, CacheMode, Config},
     domain::{Code, Error, Result, UserId, ports::Reads},
-    events::{Crowd, Hub, Relay},
+    events::{Crowd, Hub, JobWatch, Relay},
     graphql,
-    http::{self, Followers, Gateway, GraphiqlPage, Probe, Sample},
+    http::{self, Followers, Gateway, GraphiqlPage, Probe},
+    jobs::{Handler, Runner, Running, create_embeddings::CreateEmbeddings, extract_text::ExtractText},
     outbound::Outbound,
-    service::{Ports, ServiceInfo, Services},
+    search::models::{Models, Opened},
+    service::{Ports, ServiceInfo, Services, indexing::Indexing, search::SearchLimits},
     store::{
         Store, WakeWires,
         migrations::{self, Fit},
@@ -36,8 +43,23 @@ pub struct App {
     pub cached: Cached<Store>,
     /// The services.
     pub services: Arc<Services>,
+    /// Making resources searchable.
+    pub indexing: Arc<Indexing>,
+    models: Models,
+    feed: Hub,
+    job_watch: JobWatch,
     followers: Arc<Followers>,
     probe: Arc<Health>,
+}
+
+/// Who does background jobs, each those of one type. The same in `serve` and in `ragboard worker`.
+fn handlers(app: &App) -> Vec<Arc<dyn Handler>> {
+    let mut handlers: Vec<Arc<dyn Handler>> = vec![Arc::new(ExtractText(Arc::clone(&app.indexing)))];
+    // Without a model here, another process has to do it.
+    if app.models.first().is_some() {
+        handlers.push(Arc::new(CreateEmbeddings(Arc::clone(&app.indexing))));
+    }
+    handlers
 }
 
 impl App {
@@ -45,7 +67,12 @@ impl App {
     ///
     /// # Errors
     /// When the database cannot be reached, or is older or newer than the program.
-    pub async fn connect(config: &Config, url: &SecretString, jwt_secret: Option<&SecretString>) -> Result<App> {
+    pub async fn connect(
+        config: &Config,
+        url: &SecretString,
+        jwt_secret: Option<&SecretString>,
+        models: Models,
+    ) -> Result<App> {
         match migrations::fit(url).await? {
             Fit::Exact => {}
             Fit::Older(missing) => {
@@ -78,14 +105,22 @@ impl App {
             environment: config.environment,
             is_read_only: config.database.read_only,
             limits: config.limits.clone(),
+            search_limits: SearchLimits {
+                scan_vectors: config.search.scan_vectors.into(),
+                scan_words: config.search.scan_words.into(),
+            },
         };
         let relay = Relay::new(Box::new(WakeWires::new(config.database.listen_url.as_ref().unwrap_or(url))?));
         relay.attach(Arc::new(cached.clone()));
         let feed = Hub::new(Arc::new(store.clone()), Some(relay));
+        let job_watch = JobWatch::new(Arc::new(store.clone()));
+        feed.attach(job_watch.waker());
+        let index = Arc::new(store.clone());
+        let indexing = Arc::new(Indexing::new(index, models.cutter(), Arc::new(models.clone())));
         let ports = Ports {
             reads: Arc::new(cached.clone()),
             writes: Arc::new(store.clone()),
-            feed: Arc::new(feed),
+            feed: Arc::new(feed.clone()),
             presence: Arc::new(Crowd::new(Arc::new(store.clone()))),
             accounts: Arc::new(store.clone()),
             sessions: Arc::new(KeptSessions::new(Arc::new(store.clone()), config.cache.mode)),
@@ -95,14 +130,39 @@ impl App {
             keys: Arc::new(store.clone()),
             activities: Arc::new(store.clone()),
             usages: Arc::new(store.clone()),
+            jobs: Arc::new(store.clone()),
+            job_feed: Arc::new(job_watch.clone()),
+            search: Arc::new(store.clone()),
+            search_memory: Arc::new(KeptSearches::new(search_bytes(&config.cache))),
+            embedders: Arc::new(models.clone()),
         };
         let services = Arc::new(Services::new(ports, tokens, SecretHasher::default(), info));
         services.look_at_mode().await?;
         services.follow_mode();
         let followers = Followers::new(config.limits.max_followers_per_address);
-        let probe =
-            Arc::new(Health { store: store.clone(), cached: cached.clone(), followers: Arc::clone(&followers) });
-        Ok(App { store, cached, services, followers, probe })
+        let probe = Arc::new(Health {
+            store: store.clone(),
+            cached: cached.clone(),
+            followers: Arc::clone(&followers),
+            jobs: OnceLock::new(),
+            services: Arc::clone(&services),
+            indexing: Arc::clone(&indexing),
+        });
+        Ok(App { store, cached, services, indexing, models, feed, job_watch, followers, probe })
+    }
+
+    /// Sees to it that there is room for vectors, by the first model there is, if nobody did before.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn prepare_search(&self) -> Result<()> {
+        match self.models.first() {
+            Some(Opened { provider, source, embedder }) => {
+                let (model, dimensions) = (embedder.model(), embedder.dimensions());
+                self.indexing.begin_first_generation(provider, model, dimensions, source.as_deref()).await
+            }
+            None => Ok(()),
+        }
     }
 
     /// The router of the application.
@@ -118,6 +178,26 @@ impl App {
             http: config.http.clone(),
             limits: config.limits.clone(),
         })
+    }
+
+    /// Begins to do background jobs, or, where `does_jobs` says no, only to look after the queue. To be drained before the
+    /// application ends.
+    #[must_use]
+    pub fn start_jobs(&self, config: &Config, does_jobs: bool) -> Running {
+        self.start_jobs_with(config, if does_jobs { handlers(self) } else { Vec::new() })
+    }
+
+    /// The same with other handlers.
+    #[must_use]
+    pub fn start_jobs_with(&self, config: &Config, handlers: Vec<Arc<dyn Handler>>) -> Running {
+        let (queue, feed) = (Arc::new(self.store.clone()), Arc::new(self.job_watch.clone()));
+        let services = Arc::clone(&self.services);
+        let runner = Runner::new(queue, feed, handlers, config.jobs.clone());
+        let running = runner.paused_while(move || services.is_read_only()).start();
+        self.feed.attach(running.waker());
+        // The numbers are those of the first: a process has one runner.
+        let _ = self.probe.jobs.set(running.numbers());
+        running
     }
 
     /// The router of the separate address for metrics.
@@ -139,74 +219,7 @@ impl App {
     }
 }
 
-struct Health {
-    store: Store,
-    cached: Cached<Store>,
-    followers: Arc<Followers>,
-}
-
-#[async_trait]
-impl Probe for Health {
-    async fn ready(&self) -> Result<()> {
-        self.store.ping().await
-    }
-
-    fn samples(&self) -> Vec<Sample> {
-        let gauge = |name, help, value| Sample { name, kind: "gauge", help, label: None, value };
-        let pool = self.store.pool_use();
-        let cache = self.cached.usage();
-        let mut samples = vec![
-            gauge("db_pool_size_total", "Open connections within the pool size.", f64::from(pool.within_size)),
-            gauge("db_pool_overflow_total", "Open connections beyond the pool size.", f64::from(pool.overflow)),
-            gauge("db_pool_idle_total", "Open connections that nobody uses.", f64::from(pool.idle)),
-            Sample {
-                name: "db_pool_wait_time_seconds",
-                kind: "counter",
-                help: "Time that requests waited for a connection, all together.",
-                label: None,
-                value: pool.wait_seconds,
-            },
-            gauge("ragboard_followers", "Sockets and streams of events that are open.", self.followers.count() as f64),
-            gauge("ragboard_cache_boards", "Boards in memory.", cache.boards as f64),
-            gauge("ragboard_cache_board_bytes", "About what boards take in memory.", cache.board_bytes as f64),
-            gauge("ragboard_cache_texts", "Long texts in memory.", cache.texts as f64),
-            Sample {
-                name: "ragboard_cache_answers_total",
-                kind: "counter",
-                help: "Answers that were served again without running anything.",
-                label: None,
-                value: cache.answers_served as f64,
-            },
-            Sample {
-                name: "ragboard_cache_views_total",
-                kind: "counter",
-                help: "Boards that were asked of memory.",
-                label: Some(("result", "hit")),
-                value: cache.hits as f64,
-            },
-            Sample {
-                name: "ragboard_cache_views_total",
-                kind: "counter",
-                help: "Boards that were asked of memory.",
-                label: Some(("result", "miss")),
-                value: cache.misses as f64,
-            },
-        ];
-        let totals = self.store.statements();
-        samples.extend(totals.iter().map(|(statement, total)| Sample {
-            name: "db_query_duration_seconds_sum",
-            kind: "counter",
-            help: "Time of SQL statements by name.",
-            label: Some(("statement", statement)),
-            value: total.time_us as f64 / 1e6,
-        }));
-        samples.extend(totals.iter().map(|(statement, total)| Sample {
-            name: "db_query_duration_seconds_count",
-            kind: "counter",
-            help: "SQL statements by name.",
-            label: Some(("statement", statement)),
-            value: total.count as f64,
-        }));
-        samples
-    }
+/// The part of the memory for answers to searches: a sixteenth, beside what is for boards; nothing where nothing is to be kept.
+fn search_bytes(config: &CacheConfig) -> u64 {
+    if config.mode == CacheMode::Off { 0 } else { config.bytes / 16 }
 }

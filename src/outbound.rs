@@ -6,6 +6,7 @@
 //! Bodies are asked for and accepted without compression, so that their bound is the bound of what they hold.
 
 mod address;
+mod post;
 
 use std::{
     error::Error as StdError,
@@ -28,6 +29,8 @@ use crate::{
     domain::{Code, Error, Fetch, Fetched, Result},
 };
 
+pub use self::post::Endpoint;
+
 const MAX_REDIRECTS: usize = 5;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -37,14 +40,17 @@ pub struct Outbound(Arc<Inner>);
 
 struct Inner {
     rules: Arc<OutboundConfig>,
+    /// Follows redirects, each of them checked.
     client: OnceLock<Result<Client>>,
+    /// Follows none: what is sent, and its key, goes to the place that the settings name and to no other.
+    sender: OnceLock<Result<Client>>,
 }
 
 impl Outbound {
     /// Nothing happens before the first request: a machine without trusted authorities can start.
     #[must_use]
     pub fn new(config: &OutboundConfig) -> Self {
-        Outbound(Arc::new(Inner { rules: Arc::new(config.clone()), client: OnceLock::new() }))
+        Outbound(Arc::new(Inner { rules: Arc::new(config.clone()), client: OnceLock::new(), sender: OnceLock::new() }))
     }
 
     /// Fetches a document of at most `max_bytes`, within `timeout` from resolving to the last byte.
@@ -64,18 +70,21 @@ impl Outbound {
         Document { outbound: self.clone(), url: url.into(), max_bytes, timeout }
     }
 
-    async fn fetch(&self, url: &str, max_bytes: usize) -> Result<Fetched> {
+    fn checked(&self, url: &str) -> Result<Url> {
         let url = Url::parse(url).map_err(|cause| Error::caused(Code::InvalidArgument, "This is not a URL", cause))?;
         check(&self.0.rules, &url).map_err(refused)?;
-        let client = self.0.client.get_or_init(|| client(&self.0.rules)).as_ref().map_err(Clone::clone)?;
+        Ok(url)
+    }
+
+    async fn fetch(&self, url: &str, max_bytes: usize) -> Result<Fetched> {
+        let url = self.checked(url)?;
+        let client = || client(&self.0.rules, checked_redirects(&self.0.rules));
+        let client = self.0.client.get_or_init(client).as_ref().map_err(Clone::clone)?;
         let response = client.get(url).send().await.map_err(failed)?;
         if response.status() != StatusCode::OK {
             return Err(unavailable(format!("status {}", response.status())));
         }
-        let encodings = response.headers().get_all(CONTENT_ENCODING);
-        if encodings.iter().any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-            return Err(unavailable("compressed although that was not asked for"));
-        }
+        uncompressed(&response)?;
         let max_age = max_age(&response);
         let body = body(response, max_bytes).await?;
         Ok(Fetched { body, max_age })
@@ -151,7 +160,21 @@ impl Resolve for Resolver {
     }
 }
 
-fn client(rules: &Arc<OutboundConfig>) -> Result<Client> {
+/// Follows a few redirects, each to a place that may be fetched from.
+fn checked_redirects(rules: &Arc<OutboundConfig>) -> redirect::Policy {
+    let rules = Arc::clone(rules);
+    redirect::Policy::custom(move |attempt| {
+        if attempt.previous().len() > MAX_REDIRECTS {
+            return attempt.error(Refused("too many redirects"));
+        }
+        match check(&rules, attempt.url()) {
+            Ok(()) => attempt.follow(),
+            Err(refused) => attempt.error(refused),
+        }
+    })
+}
+
+fn client(rules: &Arc<OutboundConfig>, redirects: redirect::Policy) -> Result<Client> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
@@ -162,16 +185,6 @@ fn client(rules: &Arc<OutboundConfig>) -> Result<Client> {
         .map_err(Error::internal)?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let redirect_rules = Arc::clone(rules);
-    let redirects = redirect::Policy::custom(move |attempt| {
-        if attempt.previous().len() > MAX_REDIRECTS {
-            return attempt.error(Refused("too many redirects"));
-        }
-        match check(&redirect_rules, attempt.url()) {
-            Ok(()) => attempt.follow(),
-            Err(refused) => attempt.error(refused),
-        }
-    });
     Client::builder()
         .tls_backend_preconfigured(tls)
         .dns_resolver(Resolver(Arc::clone(rules)))
@@ -197,6 +210,14 @@ async fn body(mut response: Response, max_bytes: usize) -> Result<Vec<u8>> {
         body.extend_from_slice(&chunk);
     }
     Ok(body)
+}
+
+fn uncompressed(response: &Response) -> Result<()> {
+    let encodings = response.headers().get_all(CONTENT_ENCODING);
+    if encodings.iter().any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(unavailable("compressed although that was not asked for"));
+    }
+    Ok(())
 }
 
 /// How long the answer may be kept by its `Cache-Control`.

@@ -44,6 +44,18 @@ async fn cell(app: &TestApp, principal: &Principal, operation: &str, board: &Boa
             json!({ "id": node }),
             "/data/it/board/viewerPermission",
         ),
+        // Whoever names a board that is not there for them is told so, in the same words as when it does not exist.
+        "search" => {
+            let document = "query ($id: ID!) { it: search(input: { query: \"content\", scope: { boardId: $id } }) { plan { scopeRows } } }";
+            let answer = ask(app, principal, document, json!({ "id": id })).await;
+            return match answer.get("errors") {
+                None => "searched".into(),
+                Some(errors) => {
+                    assert_eq!(errors[0]["message"], "There is no such board");
+                    "-".into()
+                }
+            };
+        }
         "boards" | "boards(public)" | "templates" => {
             let document = match operation {
                 "boards" => "{ it: boards(first: 100) { nodes { id } } }",
@@ -110,6 +122,7 @@ async fn the_permission_table() {
         "node(link)",
         "nodes",
         "up from node",
+        "search",
         "boards",
         "boards(public)",
         "templates",
@@ -142,6 +155,14 @@ fn refusals(board: &Board) -> BTreeMap<&'static str, (String, &'static str, Valu
         ("sharedBoard", ("{ it: sharedBoard(token: \"wrong\") { name } }".into(), "/it", Value::Null)),
         ("boards", ("{ it: boards(first: 10) { totalCount nodes { id } } }".into(), "/it/totalCount", json!(0))),
         ("templates", ("{ it: templates(first: 10) { totalCount nodes { id } } }".into(), "/it/totalCount", json!(0))),
+        (
+            "search",
+            (
+                "{ it: search(input: { query: \"content\", scope: { mine: true } }) { plan { scopeRows } } }".into(),
+                "/it/plan/scopeRows",
+                json!(0),
+            ),
+        ),
         // About the server itself: the same for everybody.
         ("service", ("{ it: service { readOnly } }".into(), "/it/readOnly", json!(false))),
     ])

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use axum::{body::Body, http::Request};
 use futures_util::StreamExt;
+use ragboard::domain::JobId;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
@@ -85,6 +86,11 @@ fn subscriptions(board: &Board) -> Vec<(&'static str, &'static str, Value)> {
             "subscription ($id: ID!) { presence(boardId: $id) { __typename } }",
             json!({ "id": board.id.to_string() }),
         ),
+        (
+            "jobs",
+            "subscription ($id: ID!) { jobs(boardId: $id) { __typename } }",
+            json!({ "id": board.id.to_string() }),
+        ),
     ]
 }
 
@@ -102,7 +108,13 @@ fn account_mutations(key: &str, principal: usize) -> Vec<(&'static str, &'static
 }
 
 /// The mutations of the table, with the type of their input, and the input for a board.
-fn mutations(board: &Board, link: &str, share: &str, invited: &str) -> Vec<(&'static str, &'static str, Value)> {
+fn mutations(
+    board: &Board,
+    link: &str,
+    share: &str,
+    invited: &str,
+    job: JobId,
+) -> Vec<(&'static str, &'static str, Value)> {
     let id = board.id.to_string();
     let node = |number: usize| board.nodes[number].to_string();
     let place = json!({ "folderId": node(0) });
@@ -151,11 +163,16 @@ fn mutations(board: &Board, link: &str, share: &str, invited: &str) -> Vec<(&'st
             json!({ "boardId": id, "changes": [{ "updateBoard": { "description": "x" } }] }),
         ),
         ("setPresence", "SetPresenceInput", json!({ "boardId": id, "cursor": { "x": 1, "y": 2 } })),
+        ("reprocessResource", "ReprocessResourceInput", json!({ "id": node(2) })),
+        ("cancelJob", "JobInput", json!({ "id": job.to_string() })),
+        ("retryJob", "JobInput", json!({ "id": job.to_string() })),
     ]
 }
 
 /// Makes the board as it was, so that each cell stands for itself.
-async fn repair(app: &TestApp, board: &Board, link: &str, deleted: bool) {
+async fn repair(app: &TestApp, board: &Board, link: &str, job: JobId, mutation: &str) {
+    let deleted = mutation == "restoreBoard";
+    let status = if mutation == "retryJob" { "failed" } else { "pending" };
     let (id, link) = (board.id.0, link.parse::<ragboard::domain::LinkId>().unwrap().0);
     let (from, to) = (board.nodes[4].0, board.nodes[8].0);
     app.sql
@@ -166,7 +183,11 @@ async fn repair(app: &TestApp, board: &Board, link: &str, deleted: bool) {
              ON CONFLICT DO NOTHING; \
              DELETE FROM board_collaborators c USING users u WHERE u.id = c.user_id AND u.email = 'new@example.org'; \
              INSERT INTO board_collaborators (board_id, user_id, role) SELECT '{id}', id, 'view' FROM users \
-             WHERE email = 'invited@example.org' ON CONFLICT DO NOTHING; UPDATE board_shares SET revoked_at = NULL"
+             WHERE email = 'invited@example.org' ON CONFLICT DO NOTHING; UPDATE board_shares SET revoked_at = NULL; \
+             DELETE FROM processing_jobs WHERE resource_id = '{from}'; \
+             INSERT INTO processing_jobs (id, board_id, resource_id, job_type, status) \
+             VALUES ('{}', '{id}', '{from}', 'extract_text', '{status}')",
+            job.0
         ))
         .await
         .unwrap();
@@ -238,16 +259,17 @@ async fn the_table_of_writes() {
         let sql = "SELECT id::text FROM board_shares WHERE board_id = $1::text::uuid ORDER BY created_at DESC LIMIT 1";
         let one_share: String = app.sql.query_one(sql, &[&board.id.0.to_string()]).await.unwrap().get(0);
         let one_share = ragboard::domain::ShareId(one_share.parse().unwrap()).to_string();
+        let job = JobId::generate();
         table += &format!("\n{}", line(&format!("{kind} board"), &names));
-        for (name, input_type, input) in mutations(board, &link, &one_share, &invited.id.to_string()) {
+        for (name, input_type, input) in mutations(board, &link, &one_share, &invited.id.to_string(), job) {
             let mut cells = Vec::new();
             for principal in &principals {
-                repair(&app, board, &link, name == "restoreBoard").await;
+                repair(&app, board, &link, job, name).await;
                 cells.push(principal.changes(&app, name, input_type, &input).await);
             }
             add(&mut table, name, cells);
         }
-        repair(&app, board, &link, false).await;
+        repair(&app, board, &link, job, "").await;
         for (name, document, variables) in subscriptions(board) {
             let mut cells = Vec::new();
             for principal in &principals {

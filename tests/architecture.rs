@@ -36,6 +36,13 @@ const BELONGS_TO: &[(&str, &[&str])] = &[
     ("dataloader", &["loaders"]),
     ("moka", &["cache"]),
     ("reqwest", &["outbound"]),
+    ("tokenizers", &["search"]),
+    ("safetensors", &["search"]),
+    ("rten_gemm", &["search"]),
+    ("rten_simd", &["search"]),
+    ("rten_tensor", &["search"]),
+    ("rten_vecmath", &["search"]),
+    ("rayon", &["search"]),
     ("std::env", &["config"]),
 ];
 

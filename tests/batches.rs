@@ -171,6 +171,19 @@ async fn an_id_that_a_batch_frees_and_takes_again_is_there_in_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_a_batch_frees_is_taken_once() {
+    let (app, owner, board) = setup(4).await;
+    let link = |id: &str, to: usize| json!({ "link": { "id": id, "fromId": board.nodes[0].to_string(), "toId": board.nodes[to].to_string() } });
+    let (first, second) = ("link_01h455vb4pex5vsknk084sn02q", "link_01h455vb4pex5vsknk084sn02r");
+    done(&batch(&app, &owner, &board, json!([link(first, 1)])).await);
+    let freed = json!({ "unlink": { "id": first } });
+    let other_ends = batch(&app, &owner, &board, json!([freed, link(first, 2), link(first, 3)])).await;
+    refused(&other_ends, "ConflictError", &["changes", "2", "link", "id"]);
+    let same_ends = batch(&app, &owner, &board, json!([freed, link(first, 2), link(second, 2)])).await;
+    refused(&same_ends, "ConflictError", &["changes", "2", "link", "id"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn deleted_siblings_move_over_unseen() {
     let (app, owner, board) = setup(5).await;
     warm(&app, &owner, &board).await;

@@ -254,8 +254,8 @@ async fn nothing_reaches_across_boards() {
     };
     let chunk = |board: &str, node: &str| {
         format!(
-            "INSERT INTO chunks (board_id, node_id, chunk_index, chunk_text, start_char, end_char, token_count, content_digest) \
-                VALUES ('{board}', '{node}', 0, 'x', 0, 1, 1, '')"
+            "INSERT INTO chunks (board_id, node_id, chunk_index, chunk_text, start_char, end_char, start_utf16, end_utf16, \
+                token_count, content_digest, field, words) VALUES ('{board}', '{node}', 0, 'x', 0, 1, 0, 1, 1, '', 'content', '')"
         )
     };
     client
@@ -276,8 +276,8 @@ async fn nothing_reaches_across_boards() {
     };
     let embedding = |board: &str, chunk: &str| {
         format!(
-            "INSERT INTO embeddings (generation_id, board_id, chunk_id, embedding) \
-                SELECT id, '{board}', '{chunk}', '[1,2]' FROM embedding_generations"
+            "INSERT INTO embeddings (generation_id, board_id, node_id, chunk_id, embedding) \
+                SELECT id, '{board}', '{a}', '{chunk}', '[1,2]' FROM embedding_generations"
         )
     };
     let resource = |board: &str, node: &str| {

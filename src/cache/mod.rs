@@ -9,7 +9,10 @@
 
 mod answers;
 mod board_state;
+mod chunk;
 mod coherence;
+mod jobs;
+mod search;
 mod session;
 
 use std::{
@@ -27,12 +30,12 @@ use bytes::Bytes;
 use moka::{ops::compute::Op, sync::Cache};
 use tokio::sync::{Notify, Semaphore};
 
-pub use self::session::KeptSessions;
 use self::{
     answers::Answers,
     board_state::BoardState,
     coherence::{Coherence, Woken},
 };
+pub use self::{search::KeptSearches, session::KeptSessions};
 use crate::{
     config::{CacheConfig, CacheMode},
     domain::{

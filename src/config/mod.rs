@@ -2,7 +2,8 @@
 //!
 //! Order, later wins: defaults, the file `ragboard.toml` (`RAGBOARD_CONFIG` names another one), the environment, and what
 //! the command line puts into [`Sources`]. An empty variable counts as not set. One file per concern lists its keys:
-//! `database`, `local`, `http`, `auth`, `cache`, `limits`, `log`, `outbound`; `ragboard.example.toml` documents all of them.
+//! `database`, `local`, `http`, `auth`, `cache`, `jobs`, `search`, `limits`, `log`, `outbound`; `ragboard.example.toml` documents all
+//! of them.
 //!
 //! | key           | variable                                                 | default       |
 //! |---------------|----------------------------------------------------------|---------------|
@@ -13,12 +14,14 @@ pub mod cache;
 pub mod database;
 pub mod database_url;
 pub mod http;
+pub mod jobs;
 pub mod limits;
 pub mod local;
 pub mod log;
 pub mod network;
 pub mod outbound;
 mod reader;
+pub mod search;
 mod sources;
 mod values;
 mod web_address;
@@ -31,12 +34,14 @@ pub use self::{
     database::DatabaseConfig,
     database_url::{DatabaseUrl, SslMode},
     http::HttpConfig,
+    jobs::JobsConfig,
     limits::LimitsConfig,
     local::LocalConfig,
     log::{LogConfig, LogFormat},
     network::Network,
     outbound::{Allowed, OutboundConfig},
     reader::{Problem, Problems},
+    search::{EmbedderKind, SearchConfig},
     sources::Sources,
 };
 use self::{reader::Reader, reader::Setting, values::Word};
@@ -90,6 +95,10 @@ pub struct Config {
     pub auth: AuthConfig,
     /// The board cache.
     pub cache: CacheConfig,
+    /// Background jobs.
+    pub jobs: JobsConfig,
+    /// What turns texts into vectors.
+    pub search: SearchConfig,
     /// What one request may ask for.
     pub limits: LimitsConfig,
     /// The log.
@@ -118,10 +127,12 @@ impl Config {
         let outbound = OutboundConfig::read(&mut reader);
         let auth = AuthConfig::read(&mut reader, environment, &outbound);
         let cache = CacheConfig::read(&mut reader);
+        let jobs = JobsConfig::read(&mut reader);
+        let search = SearchConfig::read(&mut reader, &outbound);
         let limits = LimitsConfig::read(&mut reader);
         let log = LogConfig::read(&mut reader, environment);
         let settings = reader.finish()?;
-        Ok(Config { environment, database, local, http, auth, cache, limits, log, outbound, settings })
+        Ok(Config { environment, database, local, http, auth, cache, jobs, search, limits, log, outbound, settings })
     }
 }
 

@@ -52,6 +52,10 @@ pub enum AnyId {
     Node(NodeId),
     /// `link_…`
     Link(LinkId),
+    /// `chunk_…`
+    Chunk(ChunkId),
+    /// `job_…`
+    Job(JobId),
 }
 
 impl FromStr for AnyId {
@@ -63,7 +67,11 @@ impl FromStr for AnyId {
             Some(BoardId::PREFIX) => text.parse().map(AnyId::Board),
             Some(NodeId::PREFIX) => text.parse().map(AnyId::Node),
             Some(LinkId::PREFIX) => text.parse().map(AnyId::Link),
-            _ => Err(Error::invalid("Not an id of this API: expected user_…, board_…, node_… or link_…")),
+            Some(ChunkId::PREFIX) => text.parse().map(AnyId::Chunk),
+            Some(JobId::PREFIX) => text.parse().map(AnyId::Job),
+            _ => {
+                Err(Error::invalid("Not an id of this API: expected user_…, board_…, node_…, link_…, chunk_… or job_…"))
+            }
         }
     }
 }
@@ -135,6 +143,18 @@ id!(
 id!(
     /// An API key of an account.
     ApiKeyId, "key"
+);
+id!(
+    /// A span of the text of a resource.
+    ChunkId, "chunk"
+);
+id!(
+    /// An embedding model in use.
+    GenerationId, "gen"
+);
+id!(
+    /// A piece of background work.
+    JobId, "job"
 );
 
 #[cfg(test)]

@@ -8,23 +8,31 @@ pub mod answer;
 pub mod api_key;
 pub mod board;
 pub mod change;
+pub mod chunk;
+pub mod embedding;
 pub mod error;
 pub mod event;
 pub mod fetch;
 pub mod folder_lock;
+pub mod generation;
+pub mod hit;
 pub mod id;
 pub mod import;
+pub mod job;
+pub mod language;
 pub mod link;
 pub mod node;
 pub mod page;
 pub mod ports;
 pub mod presence;
 pub mod refusal;
+pub mod search;
 pub mod share;
 pub mod sharing;
 pub mod snapshot;
 pub mod usage;
 pub mod user;
+pub mod vector_index;
 mod words;
 
 pub use account::{AccountEdit, Credentials, NewAccount, NewRefreshToken, Refreshed};
@@ -38,11 +46,18 @@ pub use change::{
     Action, Below, BoardEdit, BoardWrites, Change, ChangeSet, Child, Claim, Committed, IdempotencyKey, LinkEdit,
     Logged, MAX_CHANGES, NodeEdit, NodeWrite, Origin, Place, Spot, StoredNode,
 };
+pub use chunk::{CHUNK_ORDER, Chunk, ChunkField, CutText, Piece, SourceText, Span, Unembedded};
+pub use embedding::{Cutter, Embedder, Purpose, Tokenizer};
 pub use error::{Code, Error, Result};
 pub use event::{BoardEvent, EVENT_ORDER, event_place, version_at};
-pub use fetch::{Fetch, Fetched};
+pub use fetch::{Fetch, Fetched, Post, Posted};
 pub use folder_lock::{FolderLock, Sealed, UNLOCKED_FOR, Unlock};
-pub use id::{AnyId, ApiKeyId, BoardId, LinkId, MediaId, NodeId, PresenceId, ShareId, UserId};
+pub use generation::{Coverage, Generations};
+pub use hit::{FrozenHits, Hit, Plan, SEARCH_ORDER, SearchKey, SearchMemory, Strategy, state_of};
+pub use id::{
+    AnyId, ApiKeyId, BoardId, ChunkId, GenerationId, JobId, LinkId, MediaId, NodeId, PresenceId, ShareId, UserId,
+};
+pub use job::{Backlog, Ending, JOB_ORDER, Job, JobClaim, JobStatus, JobType, NewJob};
 pub use link::{LINK_ORDER, Link, LinkDirection, LinkKind, LinkList, LinkPageKey};
 pub use node::{
     CHAT_MODELS, Chat, ChatResponseFormat, Folder, FolderSortOrder, MAX_FOLDER_DEPTH, Node, NodeFilter, NodeKey,
@@ -52,8 +67,14 @@ pub use node::{
 pub use page::{Cursor, MAX_PAGE, Page, PageRequest, SortKey};
 pub use presence::{GONE_AFTER, Person, Presence};
 pub use refusal::{Failure, Outcome, Refusal, RefusalKind};
+pub use search::{
+    CANDIDATES, Candidate, Chunks, Embedders, EmbeddingState, Found, Generation, GenerationState, Grouping, MeantWords,
+    Provider, Recall, Search, SearchArea, SearchFilter, SearchGround, SearchIndex, SearchMode, Term, Terms, TextPlan,
+    VectorPlan, WordWeights,
+};
 pub use share::{Redemption, Share, TokenDigest};
 pub use sharing::{Collaborator, Invitation, NewShare};
 pub use snapshot::{Snapshot, Stamp, Stamps};
 pub use usage::{UsageMetric, UsagePoint};
 pub use user::User;
+pub use vector_index::{IndexBuild, IndexMethod, IndexSpec, IndexedGeneration, Measured, VectorIndex};

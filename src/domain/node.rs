@@ -82,8 +82,6 @@ pub struct Resource {
     pub word_count: Option<i32>,
     /// At 200 words a minute.
     pub reading_time_seconds: Option<i32>,
-    /// Whether search by meaning finds it.
-    pub has_embeddings: bool,
 }
 
 /// The long texts of a resource.

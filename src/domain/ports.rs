@@ -13,12 +13,12 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    Activity, AnswerKey, ApiKey, ApiKeyId, Basis, Below, Board, BoardEvent, BoardId, BoardList, BoardRecord,
-    BoardStats, BoardWrites, Child, Claim, Collaborator, Committed, Credentials, IdempotencyKey, Invitation, Link,
-    LinkId, LinkKind, LinkList, LinkPageKey, ListedBoard, NewAccount, NewApiKey, NewRefreshToken, NewShare, Node,
-    NodeId, NodeKey, NodeList, NodePageKey, NodeText, Origin, Outcome, Page, PageRequest, Permission, Person, Presence,
-    Redemption, Refreshed, Result, Sealed, Share, ShareId, Snapshot, Stamps, StoredNode, TokenDigest, Unlock,
-    UsageMetric, UsagePoint, User, UserId,
+    Activity, AnswerKey, ApiKey, ApiKeyId, Backlog, Basis, Below, Board, BoardEvent, BoardId, BoardList, BoardRecord,
+    BoardStats, BoardWrites, Child, Chunks, Claim, Collaborator, Committed, Credentials, Ending, IdempotencyKey,
+    Invitation, Job, JobClaim, JobId, JobStatus, Link, LinkId, LinkKind, LinkList, LinkPageKey, ListedBoard,
+    NewAccount, NewApiKey, NewJob, NewRefreshToken, NewShare, Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText,
+    Origin, Outcome, Page, PageRequest, Permission, Person, Presence, Redemption, Refreshed, Result, Sealed, Share,
+    ShareId, Snapshot, Stamps, StoredNode, TokenDigest, Unlock, UsageMetric, UsagePoint, User, UserId,
 };
 
 /// Reading boards.
@@ -361,6 +361,63 @@ pub trait Usages: Send + Sync {
     ) -> Result<Vec<UsagePoint>>;
 }
 
+/// Reading background jobs by id.
+#[async_trait]
+pub trait JobReads: Send + Sync {
+    /// Jobs, ended ones included; who may see them is for the caller to decide.
+    async fn jobs(&self, ids: &[JobId]) -> Result<Vec<Option<Arc<Job>>>>;
+}
+
+/// The queue of background jobs.
+#[async_trait]
+pub trait Jobs: JobReads {
+    /// Asks for work on nodes that are there; the jobs that do it, in no particular order. What is pending already is the same
+    /// job, with the higher priority of both.
+    async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<JobId>>;
+    /// The same once under the key of a request, for one node.
+    async fn enqueue_once(&self, job: NewJob, request: Option<&IdempotencyKey>) -> Outcome<Option<JobId>>;
+    /// Takes due jobs for a batch, which has to be heard of or somebody else takes them. Never a job of a node on which a job
+    /// of the same type runs.
+    async fn claim(&self, claim: &JobClaim) -> Result<Vec<Job>>;
+    /// Says that a batch is alive, and how far its jobs are, 0 to 1; those of its jobs that are still to be done.
+    async fn beat(&self, worker: &str, progress: &[(JobId, f32)]) -> Result<Vec<JobId>>;
+    /// Ends tries of jobs of a batch, given as they were claimed; the jobs as they are then. Jobs that the batch has no more are
+    /// left as they are.
+    async fn settle(&self, worker: &str, endings: &[(Job, Ending)]) -> Result<Vec<Job>>;
+    /// Takes the jobs back from batches that were not heard of for so long: to be tried again, or failed; these jobs.
+    async fn recover(&self, silent_for: Duration) -> Result<Vec<Job>>;
+    /// Cancels a job that is pending or running; `None` where it is neither. One that runs is let go of at the next beat.
+    async fn cancel(&self, board: BoardId, job: JobId, request: Option<&IdempotencyKey>) -> Outcome<Option<JobId>>;
+    /// Has a failed or cancelled job tried again from the start; `None` where it is neither, where nobody has let go of it yet,
+    /// or where another job for its node is pending.
+    async fn retry(&self, board: BoardId, job: JobId, request: Option<&IdempotencyKey>) -> Outcome<Option<JobId>>;
+    /// A page of the jobs of living nodes of a board, newest first, of these states or of all if none is named, without those
+    /// of nodes in sealed folders.
+    async fn job_page(
+        &self,
+        board: BoardId,
+        statuses: &[JobStatus],
+        sealed: &Sealed,
+        page: &PageRequest,
+    ) -> Result<Page<Arc<Job>>>;
+    /// How many these are.
+    async fn job_count(&self, board: BoardId, statuses: &[JobStatus], sealed: &Sealed) -> Result<i64>;
+    /// For each board the jobs whose state or progress changed after a time, or in the last seconds if none is given, at most
+    /// so many of each, in the order of their changes.
+    async fn job_changes(&self, after: &[(BoardId, Option<DateTime<Utc>>)], most: i64) -> Result<Vec<Job>>;
+    /// How much waits and runs.
+    async fn backlog(&self) -> Result<Vec<Backlog>>;
+}
+
+/// Following the jobs of boards.
+pub trait JobFeed: Send + Sync {
+    /// Says that this process has just changed jobs.
+    fn jobs_changed(&self);
+    /// The jobs of a board that are pending or running, at most 100, then every job whose state or progress has changed, in its
+    /// newest state.
+    fn follow_jobs(&self, board: BoardId) -> BoxStream<'static, Arc<Job>>;
+}
+
 /// Whether writes are possible.
 #[async_trait]
 pub trait ReadOnlyMode: Send + Sync {
@@ -417,6 +474,9 @@ pub trait BoardTransaction: Send {
 }
 
 /// Everything that reading needs, as one value to hand around.
-pub trait Reads: Boards + Nodes + Links + Users + Shares + Keys + Events + Presences + Views {}
+pub trait Reads:
+    Boards + Nodes + Links + Users + Shares + Keys + Events + Presences + Chunks + JobReads + Views
+{
+}
 
-impl<T: Boards + Nodes + Links + Users + Shares + Keys + Events + Presences + Views> Reads for T {}
+impl<T: Boards + Nodes + Links + Users + Shares + Keys + Events + Presences + Chunks + JobReads + Views> Reads for T {}

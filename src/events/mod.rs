@@ -5,6 +5,7 @@
 //! several times a second otherwise. Whoever is too slow for the bounded channel reads the table again, so nobody loses an entry,
 //! slows others, or makes memory grow; whoever is far behind skips what it missed, which it sees as a gap.
 
+mod jobs;
 mod presence;
 
 mod relay;
@@ -18,6 +19,7 @@ use std::{
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use tokio::sync::{Notify, broadcast};
 
+pub use self::jobs::JobWatch;
 pub use self::presence::Crowd;
 pub use self::relay::Relay;
 use crate::domain::{
@@ -46,6 +48,8 @@ struct Inner {
     wake: Notify,
     /// None where there is one process.
     relay: Option<Relay>,
+    /// Who is woken when this process has committed something; others of it are woken by the relay.
+    listeners: Mutex<Vec<Arc<dyn Wake>>>,
 }
 
 /// Wakes the reader when others have changed something.
@@ -69,13 +73,27 @@ impl Hub {
     /// Begins to follow the log. The task ends with the last clone.
     #[must_use]
     pub fn new(source: Arc<dyn Events>, relay: Option<Relay>) -> Self {
-        let hub = Hub(Arc::new(Inner { source, watched: Mutex::default(), wake: Notify::new(), relay: relay.clone() }));
+        let hub = Hub(Arc::new(Inner {
+            source,
+            watched: Mutex::default(),
+            wake: Notify::new(),
+            relay: relay.clone(),
+            listeners: Mutex::default(),
+        }));
         let inner = Arc::downgrade(&hub.0);
         if let Some(relay) = relay {
             relay.attach(Arc::new(Woken(inner.clone())));
         }
         tokio::spawn(run(inner));
         hub
+    }
+
+    /// Wakes `listener` when this process or another has changed something.
+    pub fn attach(&self, listener: Arc<dyn Wake>) {
+        if let Some(relay) = &self.0.relay {
+            relay.attach(Arc::clone(&listener));
+        }
+        self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(listener);
     }
 
     /// How many boards are followed.
@@ -141,6 +159,9 @@ impl Feed for Hub {
         if let Some(relay) = &self.0.relay {
             relay.changed(board);
         }
+        let heard = Heard::Boards(vec![board]);
+        let listeners = self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.iter().for_each(|listener| listener.woken(&heard));
     }
 
     fn follow(&self, board: BoardId, after: i64) -> BoxStream<'static, Arc<BoardEvent>> {

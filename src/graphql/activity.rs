@@ -109,6 +109,8 @@ impl Activity {
             AnyId::Board(object) => id(object),
             AnyId::Node(object) => id(object),
             AnyId::Link(object) => id(object),
+            AnyId::Chunk(object) => id(object),
+            AnyId::Job(object) => id(object),
         })
     }
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{
     activity::{ActivityConnection, ActivityRows},
     event::{BoardEventConnection, EventRows},
+    job::{JobRows, JobStatus, ProcessingJobConnection},
     link::{LinkConnection, LinkKind, LinkRows},
     node::{BoardNodeConnection, NodeFilter, NodeOrder, NodeRows, NodeType, Rect},
     page::connection,
@@ -16,13 +17,14 @@ use super::{
     rows::{Rows, row},
     scalar::{Url, id},
     scope::{Scope, Session},
+    search::{self, BoardSearchInput, SearchHitConnection},
     sharing::{BoardShare, Collaborator},
     user::User,
 };
 use crate::{
     domain::{
-        self, ACTIVITY_ORDER, BoardList, BoardRecord, EVENT_ORDER, LINK_ORDER, LinkList, LinkPageKey, ListedBoard,
-        NodeList, NodePageKey, NodeScope, Page, PageRequest, event_place,
+        self, ACTIVITY_ORDER, BoardList, BoardRecord, EVENT_ORDER, JOB_ORDER, LINK_ORDER, LinkList, LinkPageKey,
+        ListedBoard, NodeList, NodePageKey, NodeScope, Page, PageRequest, event_place,
     },
     service,
 };
@@ -193,6 +195,18 @@ impl Board {
         Ok(Box::pin(ActivityRows::read(&self.0, &page)).await?)
     }
 
+    /// Background jobs on nodes of the board that the viewer sees, newest first; of ended ones those of the last month.
+    async fn jobs(
+        &self,
+        #[graphql(desc = "Only jobs in these states; in any if not given or empty.")] statuses: Option<Vec<JobStatus>>,
+        #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
+        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
+    ) -> Result<ProcessingJobConnection> {
+        let page = PageRequest::new(first, after.as_deref(), None, None, JOB_ORDER)?;
+        let statuses = statuses.unwrap_or_default().into_iter().map(Into::into).collect();
+        Ok(Box::pin(JobRows::read(&self.0, statuses, &page)).await?)
+    }
+
     /// What changed on the board, oldest first: the log that subscriptions follow.
     async fn events(
         &self,
@@ -226,6 +240,17 @@ impl Board {
         let people = Box::pin(self.0.loaders().presence(self.0.board.id())).await?;
         let shown = |presence: &Arc<domain::Presence>| Presence::new(&self.0, Arc::clone(presence));
         Ok(people.iter().map(shown).collect())
+    }
+
+    /// Searches the resources of the board by words and by meaning.
+    async fn search(
+        &self,
+        #[graphql(desc = "What to look for and how.")] input: BoardSearchInput,
+        #[graphql(default = 10, desc = "How many, 1 to 100.")] first: i32,
+        #[graphql(desc = "Only what comes after this cursor of the same search.")] after: Option<String>,
+    ) -> Result<SearchHitConnection> {
+        let input = input.on(self.0.board.id());
+        Ok(Box::pin(search::search(&self.0.session, input, first, after.as_deref())).await?)
     }
 
     /// Counts of what lives on the board.

@@ -23,7 +23,7 @@ use crate::{
 /// Rows of a list that does not say how many; the largest default in the schema.
 const DEFAULT_ROWS: u64 = 10;
 /// Lists whose arguments all have defaults, or that have none and are long.
-const LISTS_WITH_DEFAULTS: &[&str] = &["recentBoards", "presence"];
+const LISTS_WITH_DEFAULTS: &[&str] = &["recentBoards", "presence", "search", "related"];
 
 /// Parses the document of a request and counts what is written in it and what it can cost.
 pub(super) fn admit(mut request: Request, limits: &LimitsConfig) -> Result<Request> {

@@ -7,10 +7,12 @@ use secrecy::SecretString;
 
 use super::{
     board::{self, Board, BoardConnection, BoardFilter, BoardOrder},
+    job::ProcessingJob,
     link::Link,
     node::BoardNode,
     scalar::parse_id,
     scope::Session,
+    search::{self, SearchHitConnection, SearchInput},
     service::Service,
     user::User,
 };
@@ -33,6 +35,10 @@ pub(super) enum Node {
     Folder(super::folder::FolderNode),
     /// A link.
     Link(Link),
+    /// A span of the text of a resource.
+    Chunk(super::chunk::Chunk),
+    /// A background job.
+    Job(ProcessingJob),
 }
 
 impl From<BoardNode> for Node {
@@ -67,6 +73,8 @@ pub(super) async fn find(session: &Arc<Session>, id: AnyId) -> domain::Result<Op
             let Some(scope) = session.board(board).await? else { return Ok(None) };
             scope.loaders().link(&scope.board, id).await?.map(|link| Node::Link(Link::new(&scope, &link)))
         }
+        AnyId::Chunk(id) => search::chunk(session, id).await?.map(Node::Chunk),
+        AnyId::Job(id) => ProcessingJob::find(session, id).await?.map(Node::Job),
     })
 }
 
@@ -80,7 +88,7 @@ impl Query {
     async fn node(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "`user_…`, `board_…`, `node_…` or `link_…`.")] id: ID,
+        #[graphql(desc = "`user_…`, `board_…`, `node_…`, `link_…`, `chunk_…` or `job_…`.")] id: ID,
     ) -> Result<Option<Node>> {
         Ok(find(&Session::of(ctx)?, parse_id(&id)?).await?)
     }
@@ -161,6 +169,18 @@ impl Query {
     ) -> Result<BoardConnection> {
         let page = PageRequest::new(first, after.as_deref(), None, None, board::TEMPLATE_ORDER.name())?;
         Ok(board::templates(&Session::of(ctx)?, page).await?)
+    }
+
+    /// Searches resources by words and by meaning. Permission is part of the scope: what the viewer may not see is not searched,
+    /// and nothing about it can be told from an answer.
+    async fn search(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What to look for, where and how.")] input: SearchInput,
+        #[graphql(default = 10, desc = "How many, 1 to 100.")] first: i32,
+        #[graphql(desc = "Only what comes after this cursor of the same search.")] after: Option<String>,
+    ) -> Result<SearchHitConnection> {
+        Ok(Box::pin(search::search(&Session::of(ctx)?, input, first, after.as_deref())).await?)
     }
 
     /// The server that answers, and what it allows.

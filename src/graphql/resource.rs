@@ -1,11 +1,16 @@
-//! Resources: texts, links, documents and media. Search in them comes with its own file.
+//! Resources: texts, links, documents and media. Search in them has its own file.
 
 use std::sync::Arc;
 
 use async_graphql::{Enum, Result};
 
-use super::{node::node_object, scalar::Url};
-use crate::domain::{self, Error, NodeKind, NodeText, Resource};
+use super::{
+    chunk::{ChunkConnection, ChunkRows},
+    node::node_object,
+    scalar::Url,
+    search::{self, SearchHitConnection, SearchScope},
+};
+use crate::domain::{self, CHUNK_ORDER, Error, NodeKey, NodeKind, NodeText, PageRequest, Resource};
 
 impl ResourceNode {
     fn resource(&self) -> domain::Result<&Resource> {
@@ -86,9 +91,32 @@ node_object!(
             Ok(self.resource()?.reading_time_seconds)
         }
 
-        /// Whether search by meaning finds it.
+        /// Whether search finds it, as it is at this moment: texts are made searchable a moment after they were written.
         async fn embedding_status(&self) -> Result<EmbeddingStatus> {
-            Ok(if self.resource()?.has_embeddings { EmbeddingStatus::Ready } else { EmbeddingStatus::None })
+            let key = NodeKey { board_id: self.0.node.board_id, node_id: self.0.node.id };
+            Ok(Box::pin(self.0.scope.loaders().embedding_state(key)).await?.into())
+        }
+
+        /// The spans that its text is cut into for search, in the order of the text.
+        async fn chunks(
+            &self,
+            #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
+            #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
+            #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
+            #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
+        ) -> Result<ChunkConnection> {
+            let page = PageRequest::new(first, after.as_deref(), last, before.as_deref(), CHUNK_ORDER)?;
+            Ok(Box::pin(ChunkRows::read(&self.0, page)).await?)
+        }
+
+        /// Resources that are like it by meaning, without itself: the middle of its first 16 vectors is compared.
+        async fn related(
+            &self,
+            #[graphql(desc = "Where to look; on the same board if not given.")] scope: Option<SearchScope>,
+            #[graphql(default = 10, desc = "How many, 1 to 100.")] first: i32,
+            #[graphql(desc = "Only what comes after this cursor of the same list.")] after: Option<String>,
+        ) -> Result<SearchHitConnection> {
+            Ok(Box::pin(search::related(&self.0, scope, first, after.as_deref())).await?)
         }
     }
 );
@@ -133,11 +161,17 @@ pub(super) enum ProcessingStatus {
     Failed,
 }
 
-/// Whether search by meaning finds a resource.
+/// Whether search finds a resource.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "domain::EmbeddingState")]
 pub(super) enum EmbeddingStatus {
-    /// Its text is not in the vector index.
-    None,
-    /// Its text is in the vector index.
+    /// It has no text.
+    #[graphql(name = "NONE")]
+    NoText,
+    /// It was written a moment ago: its words or its vectors are still being made.
+    Pending,
+    /// By its words; there is no model that makes vectors.
+    WordsOnly,
+    /// By its words and by its meaning.
     Ready,
 }

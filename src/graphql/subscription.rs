@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use super::{
     event::{BoardEvent, Start},
+    job::ProcessingJob,
     presence::Presence,
     scalar::parse_id,
     scope::{Scope, Session},
@@ -42,6 +43,17 @@ async fn scope(session: &Session, board: BoardId) -> domain::Result<Scope> {
     loop {
         let scope = async { session.again().await?.board(board).await?.ok_or_else(no_such_board) };
         match scope.await {
+            Err(error) if !is_final(&error) => sleep(CHECK_EVERY).await,
+            settled => return settled,
+        }
+    }
+}
+
+/// A job as the subscriber may see it now; waits while that cannot be found out.
+async fn seen(session: &Session, board: BoardId, job: Arc<domain::Job>) -> domain::Result<Option<ProcessingJob>> {
+    loop {
+        let scope = scope(session, board).await?;
+        match ProcessingJob::seen(&scope, Arc::clone(&job)).await {
             Err(error) if !is_final(&error) => sleep(CHECK_EVERY).await,
             settled => return settled,
         }
@@ -142,5 +154,25 @@ impl Subscription {
             async move { scope(&asker, board).await.map(|scope| Presence::new(&scope, presence)) }
         });
         Ok(while_seen(session, board, people))
+    }
+
+    /// The background jobs of a board: first those that are pending or running, at most 100, then every job whose state or
+    /// progress changes, within a second or so and in its newest state: one that is done in a moment may be told as COMPLETED at
+    /// once. Jobs of nodes that the viewer does not see are left out. It ends with an error when the viewer may not see the board
+    /// any more.
+    async fn jobs(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The board.")] board_id: ID,
+    ) -> Result<impl Stream<Item = Result<ProcessingJob>> + use<>> {
+        let session = Session::of(ctx)?;
+        let board: BoardId = parse_id(&board_id)?;
+        session.board(board).await?.ok_or_else(no_such_board)?;
+        let asker = Arc::clone(&session);
+        let jobs = session.services.follow_jobs(board).filter_map(move |job| {
+            let asker = Arc::clone(&asker);
+            async move { seen(&asker, board, job).await.transpose() }
+        });
+        Ok(while_seen(session, board, jobs))
     }
 }

@@ -22,8 +22,8 @@ pub struct Sample {
     pub kind: &'static str,
     /// What it says.
     pub help: &'static str,
-    /// A label and its value, where there is one; the value is a name from the source.
-    pub label: Option<(&'static str, &'static str)>,
+    /// Labels and their values, where there are some; the values are names from the source.
+    pub labels: Vec<(&'static str, &'static str)>,
     /// The number.
     pub value: f64,
 }
@@ -59,15 +59,16 @@ pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
 pub(super) fn exposition(probe: &dyn Probe) -> Response {
     let mut text = String::new();
     let mut last = "";
-    for Sample { name, kind, help, label, value } in probe.samples() {
+    for Sample { name, kind, help, labels, value } in probe.samples() {
         // Writing to a string does not fail.
         if name != last {
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
             last = name;
         }
-        let _ = match label {
-            Some((label, word)) => writeln!(text, "{name}{{{label}=\"{word}\"}} {value}"),
-            None => writeln!(text, "{name} {value}"),
+        let labels: Vec<String> = labels.iter().map(|(label, word)| format!("{label}=\"{word}\"")).collect();
+        let _ = match labels.is_empty() {
+            false => writeln!(text, "{name}{{{}}} {value}", labels.join(",")),
+            true => writeln!(text, "{name} {value}"),
         };
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()

@@ -7,6 +7,7 @@
 
 mod basis;
 mod batch;
+mod chunk;
 
 use std::{
     collections::HashMap,
@@ -25,9 +26,10 @@ use futures_util::try_join;
 use crate::{
     access::Granted,
     domain::{
-        AnswerKey, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, Code, Error, GONE_AFTER, Link, LinkId,
-        LinkList, LinkPageKey, ListedBoard, Node, NodeFilter, NodeId, NodeKey, NodeList, NodeOrder, NodePageKey,
-        NodeScope, NodeText, NodeType, Page, PageRequest, Presence, Result, Sealed, User, UserId,
+        AnswerKey, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, Chunk, ChunkId, Code, EmbeddingState,
+        Error, GONE_AFTER, Job, JobId, Link, LinkId, LinkList, LinkPageKey, ListedBoard, MeantWords, Node, NodeFilter,
+        NodeId, NodeKey, NodeList, NodeOrder, NodePageKey, NodeScope, NodeText, NodeType, Page, PageRequest, Presence,
+        Result, Sealed, User, UserId,
         ports::{BoardView, Reads},
     },
 };
@@ -122,6 +124,13 @@ pub struct Loaders {
     link_pages: Loading<LinkPageKey, Page<Arc<Link>>>,
     link_counts: Loading<LinkList, i64>,
     presences: Loading<BoardId, People>,
+    chunks: Loading<(BoardId, ChunkId), Option<Arc<Chunk>>>,
+    chunk_places: Loading<ChunkId, Option<BoardId>>,
+    chunk_pages: Loading<(NodeKey, PageRequest), Page<Arc<Chunk>>>,
+    chunk_counts: Loading<NodeKey, i64>,
+    embedding_states: Loading<NodeKey, EmbeddingState>,
+    meant_words: Loading<MeantWords, Arc<[bool]>>,
+    jobs: Loading<JobId, Option<Arc<Job>>>,
 }
 
 impl Loaders {
@@ -142,7 +151,16 @@ impl Loaders {
             links: loader(&reads, |reads, keys| Box::pin(async move { reads.links(&keys).await })),
             link_pages: loader(&reads, |reads, keys| Box::pin(async move { reads.link_pages(&keys).await })),
             link_counts: loader(&reads, |reads, keys| Box::pin(async move { reads.link_counts(&keys).await })),
+            jobs: loader(&reads, |reads, keys| Box::pin(async move { reads.jobs(&keys).await })),
             presences: loader(&reads, |reads, keys| Box::pin(async move { read_presences(&*reads, &keys).await })),
+            chunks: loader(&reads, |reads, keys| Box::pin(async move { reads.chunks(&keys).await })),
+            chunk_places: loader(&reads, |reads, keys| Box::pin(async move { reads.locate_chunks(&keys).await })),
+            chunk_pages: loader(&reads, |reads, keys| Box::pin(async move { reads.chunk_pages(&keys).await })),
+            chunk_counts: loader(&reads, |reads, keys| Box::pin(async move { reads.chunk_counts(&keys).await })),
+            embedding_states: loader(&reads, |reads, keys| {
+                Box::pin(async move { reads.embedding_states(&keys).await })
+            }),
+            meant_words: loader(&reads, |reads, keys| Box::pin(async move { reads.meant_words(&keys).await })),
             basis: BasisOfOperation::default(),
             reads,
         }
@@ -315,6 +333,15 @@ impl Loaders {
         let place = load(&self.link_places, id).await?;
         self.basis.place(place.is_some());
         Ok(place)
+    }
+
+    /// A background job; who may see it depends on its board and its node.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn job(&self, id: JobId) -> Result<Option<Arc<Job>>> {
+        self.basis.has_more();
+        load(&self.jobs, id).await
     }
 
     /// A living node of the board.

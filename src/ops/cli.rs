@@ -11,7 +11,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{Failure, artifacts, healthcheck, migrate, read_only, serve, token};
+use super::{Failure, artifacts, embeddings, healthcheck, index, migrate, read_only, serve, token, worker};
 use crate::{
     config::{Config, Sources},
     graphql, telemetry,
@@ -49,6 +49,8 @@ struct Settings {
 enum Command {
     /// Serve the API (the default).
     Serve(ServeArgs),
+    /// Do background jobs and answer nobody.
+    Worker,
     /// Look at the migrations of the database, and run them.
     Migrate {
         #[command(subcommand)]
@@ -60,6 +62,16 @@ enum Command {
     ReadOnly {
         #[command(subcommand)]
         action: read_only::Action,
+    },
+    /// Look at the indexes over vectors, build them anew, and hear what would fit.
+    Index {
+        #[command(subcommand)]
+        action: index::Action,
+    },
+    /// Look at the generations of vectors, make one with another model, and change which is searched.
+    Embeddings {
+        #[command(subcommand)]
+        action: embeddings::Action,
     },
     /// Print a token of an account, and nothing else.
     Token(token::TokenArgs),
@@ -88,14 +100,14 @@ pub(super) struct ServeArgs {
 enum ArtifactAction {
     /// Fetch one, or all that are missing.
     Fetch {
-        /// postgres or graphiql.
+        /// postgres, graphiql or model.
         name: Option<String>,
     },
     /// List them and where they are.
     List,
     /// Print the folder of one.
     Path {
-        /// postgres or graphiql.
+        /// postgres, graphiql or model.
         name: String,
     },
 }
@@ -126,9 +138,12 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     telemetry::init(&config.log).map_err(Failure::while_doing("start the log"))?;
     match cli.command.unwrap_or_else(|| Command::Serve(ServeArgs::default())) {
         Command::Serve(args) => serve::serve(&config, &args).await,
+        Command::Worker => worker::run(&config).await,
         Command::Migrate { action } => migrate::run(&config, action).await,
         Command::Import(args) => super::import_command::run(&config, args).await,
         Command::ReadOnly { action } => read_only::run(&config, action).await,
+        Command::Index { action } => index::run(&config, action).await,
+        Command::Embeddings { action } => embeddings::run(&config, action).await,
         Command::Token(args) => token::run(&config, args).await,
         Command::Schema => print(&graphql::sdl()),
         Command::Config => print(&format!("{config}\n")),
@@ -162,7 +177,7 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
 async fn artifact(config: &Config, action: ArtifactAction) -> Result<(), Failure> {
     let named = |name: String| {
         artifacts::Artifact::by_name(&name).ok_or_else(|| {
-            Failure::new(format!("There is no artifact {name}")).hint("Known are postgres and graphiql.")
+            Failure::new(format!("There is no artifact {name}")).hint("Known are postgres, graphiql and model.")
         })
     };
     let cache_dir = &config.local.cache_dir;

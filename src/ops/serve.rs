@@ -4,8 +4,10 @@
 //! screen that says where everything is, and then the answers. Stopping finishes the requests that run.
 
 use std::{
+    collections::HashSet,
     io::{Write, stderr},
     net::SocketAddr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,6 +17,7 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::watch,
+    task::JoinSet,
 };
 
 use super::{
@@ -22,15 +25,16 @@ use super::{
     artifacts::{self, Artifact},
     cli::ServeArgs,
     database::Database,
-    demo, token,
+    demo, embedder, index, token,
 };
 use crate::{
     app::App,
-    config::Config,
-    domain::Code,
+    config::{Config, EmbedderKind},
+    domain::{Code, GenerationState, SearchIndex},
     http::{Asset, GraphiqlPage},
+    service::Services,
     store::{
-        Store,
+        Store, VectorIndexes,
         migrations::{self, Direction},
     },
 };
@@ -40,6 +44,8 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// How often it is tried to drop old months of the change log while others are in the way, and after how long.
 const DROP_ATTEMPTS: u32 = 30;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(2);
+/// How often it is looked whether there are so many vectors that they want an index.
+const INDEX_EVERY: Duration = Duration::from_secs(60);
 /// How long running requests may take to finish when the server stops.
 const DRAIN: Duration = Duration::from_secs(30);
 
@@ -76,9 +82,17 @@ async fn serve_on(
         migrations::run(&database.url, Direction::Up).await?;
     }
     let jwt_secret = token::jwt_secret(config)?;
-    let app = App::connect(config, &database.url, jwt_secret.as_ref()).await?;
+    let (models, without_model) = embedder::open(config).await;
+    if let Some(failure) = &without_model {
+        tracing::warn!("Search goes by words only: {failure}");
+    }
+    let app = App::connect(config, &database.url, jwt_secret.as_ref(), models.clone()).await?;
+    if config.search.embedder != EmbedderKind::None {
+        embedder::open_missing(config, &models, &app.store, &mut HashSet::new()).await?;
+    }
     if !app.services.is_read_only() {
         app.store.create_month_partitions().await?;
+        app.prepare_search().await?;
     }
     warn_of_few_connections(config, &app.store).await;
     let with_demo = database.is_own() && !args.no_demo && !config.environment.is_guarded();
@@ -98,14 +112,22 @@ async fn serve_on(
         servers.push(tokio::spawn(run(listener, app.metrics_router(), stopping.clone())));
     }
     drop(stopping);
-    let upkeep = tokio::spawn(keep_up(app.store.clone(), config.database.events_keep_days));
+    let jobs = app.start_jobs(config, config.jobs.workers);
+    let mut upkeep = JoinSet::new();
+    upkeep.spawn(keep_up(app.store.clone(), config.database.events_keep_days));
+    upkeep.spawn(embedder::follow(config.clone(), models, app.store.clone()));
+    if config.search.build_index {
+        let indexes = index::indexes(config, database, &app.store)?;
+        let (store, services) = (app.store.clone(), Arc::clone(&app.services));
+        upkeep.spawn(keep_indexed(store, services, indexes, config.search.scan_vectors.into()));
+    }
 
     let ended = tokio::select! {
         signal = wait_for_signal() => signal.map(|name| tracing::info!("Stopping on {name}; running requests are finished")),
         ended = first(&mut servers) => ended,
     };
     drop(stop);
-    upkeep.abort();
+    upkeep.abort_all();
     let finished = async {
         for server in servers {
             // A server that ended by itself was reported above.
@@ -114,7 +136,8 @@ async fn serve_on(
     };
     // Sockets are no requests any more, and streams of events would never end by themselves.
     let drained = async { tokio::join!(finished, app.dismiss_followers()) };
-    if tokio::time::timeout(DRAIN, drained).await.is_err() {
+    let (in_time, ()) = tokio::join!(tokio::time::timeout(DRAIN, drained), jobs.drain());
+    if in_time.is_err() {
         tracing::warn!("Requests still ran after {} s and were cut off", DRAIN.as_secs());
     }
     app.services.write_journal().await;
@@ -139,7 +162,8 @@ async fn first(servers: &mut Vec<tokio::task::JoinHandle<std::io::Result<()>>>) 
     }
 }
 
-async fn wait_for_signal() -> Result<&'static str, Failure> {
+/// Waits until somebody wants the program to stop; what they sent.
+pub(super) async fn wait_for_signal() -> Result<&'static str, Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::while_doing("wait for SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::while_doing("wait for Ctrl-C"))?;
     tokio::select! {
@@ -162,6 +186,32 @@ async fn keep_up(store: Store, events_keep_days: u32) {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "Removed {removed} expired keys and tokens"),
             Err(error) => tracing::error!(cause = ?error.cause(), "Could not remove what has expired: {error}"),
+        }
+    }
+}
+
+/// Has an index built when there are so many vectors that searches would be slow without. A failure is told once.
+async fn keep_indexed(store: Store, services: Arc<Services>, indexes: VectorIndexes, scanned: i64) {
+    let mut ticks = tokio::time::interval(INDEX_EVERY);
+    let mut is_failing = false;
+    loop {
+        ticks.tick().await;
+        if services.is_read_only() {
+            continue;
+        }
+        let built = async {
+            for generation in store.generations(&[GenerationState::Active]).await? {
+                index::ensure(&indexes, &generation, scanned).await?;
+            }
+            Ok::<(), Failure>(())
+        };
+        match built.await {
+            Ok(()) => is_failing = false,
+            Err(failure) => {
+                if !std::mem::replace(&mut is_failing, true) {
+                    tracing::error!("No index could be built; searches compare all vectors: {failure}");
+                }
+            }
         }
     }
 }

@@ -9,9 +9,13 @@ pub mod attempts;
 pub mod board;
 pub mod change;
 pub mod folder_lock;
+pub mod indexing;
+pub mod job;
 pub mod journal;
 pub mod presence;
 pub mod read_only;
+pub mod reindexing;
+pub mod search;
 pub mod share;
 pub mod sharing;
 pub mod user;
@@ -24,15 +28,22 @@ use crate::{
     access::{SecretHasher, Tokens},
     config::Environment,
     domain::{
-        BoardEvent, BoardId,
+        BoardEvent, BoardId, Embedders, Search, SearchMemory,
         ports::{
-            Accounts, Activities, ApiKeys, Feed, FolderLocks, PresenceFeed, ReadOnlyMode, Reads, Sessions, Sharing,
-            Usages, Writes,
+            Accounts, Activities, ApiKeys, Feed, FolderLocks, JobFeed, Jobs, PresenceFeed, ReadOnlyMode, Reads,
+            Sessions, Sharing, Usages, Writes,
         },
     },
 };
 
-use self::{account::SignInGate, api_key::KeyUses, folder_lock::FolderGate, journal::Journal, share::ShareGate};
+use self::{
+    account::SignInGate,
+    api_key::KeyUses,
+    folder_lock::FolderGate,
+    journal::Journal,
+    search::{SearchCounts, SearchLimits},
+    share::ShareGate,
+};
 
 /// What the API tells about the server it runs on.
 #[derive(Clone, Debug)]
@@ -45,6 +56,8 @@ pub struct ServiceInfo {
     pub is_read_only: bool,
     /// Limits that clients should know.
     pub limits: crate::config::LimitsConfig,
+    /// Up to which size scopes of searches are compared whole.
+    pub search_limits: SearchLimits,
 }
 
 /// What the services stand on.
@@ -73,6 +86,16 @@ pub struct Ports {
     pub activities: Arc<dyn Activities>,
     /// How much accounts use.
     pub usages: Arc<dyn Usages>,
+    /// Searching what is stored.
+    pub search: Arc<dyn Search>,
+    /// What searches remember.
+    pub search_memory: Arc<dyn SearchMemory>,
+    /// The models that can be asked.
+    pub embedders: Arc<dyn Embedders>,
+    /// The queue of background jobs.
+    pub jobs: Arc<dyn Jobs>,
+    /// Following background jobs.
+    pub job_feed: Arc<dyn JobFeed>,
 }
 
 /// Everything that the layers above ask for.
@@ -85,6 +108,8 @@ pub struct Services {
     sign_ins: SignInGate,
     tokens: Tokens,
     shares: ShareGate,
+    search_limits: SearchLimits,
+    searches: SearchCounts,
     info: ServiceInfo,
 }
 
@@ -100,6 +125,8 @@ impl Services {
             sign_ins: SignInGate::default(),
             tokens,
             shares: ShareGate::new(hasher),
+            search_limits: info.search_limits,
+            searches: SearchCounts::default(),
             info,
             ports,
         }

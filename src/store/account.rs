@@ -28,8 +28,11 @@ impl Store {
                 Statement::<BigInt>::new("expired.remove").sql(
                     "WITH keys AS (DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours' RETURNING 1), \
                      tokens AS (DELETE FROM refresh_tokens WHERE expires_at < now() - interval '30 days' RETURNING 1), \
-                     unlocks AS (DELETE FROM folder_unlocks WHERE expires_at < now() RETURNING 1) \
-                     SELECT (SELECT count(*) FROM keys) + (SELECT count(*) FROM tokens) + (SELECT count(*) FROM unlocks)",
+                     unlocks AS (DELETE FROM folder_unlocks WHERE expires_at < now() RETURNING 1), \
+                     jobs AS (DELETE FROM processing_jobs WHERE completed_at < now() - interval '30 days' \
+                        AND status IN ('completed', 'failed', 'cancelled') AND worker IS NULL RETURNING 1) \
+                     SELECT (SELECT count(*) FROM keys) + (SELECT count(*) FROM tokens) + (SELECT count(*) FROM unlocks) \
+                     + (SELECT count(*) FROM jobs)",
                 )
             })
             .await?;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{Store, error::unexpected, keyset, statement::Statement};
 use crate::domain::{
-    Activity, ActivityKind, AnyId, BoardId, LinkId, NodeId, Page, PageRequest, Result, UserId, ports::Activities,
+    Activity, ActivityKind, AnyId, BoardId, JobId, LinkId, NodeId, Page, PageRequest, Result, UserId, ports::Activities,
 };
 
 type ActivitySql = (SqlUuid, Timestamptz, Nullable<SqlUuid>, SqlUuid, Text, BigInt, Nullable<Text>, Nullable<SqlUuid>);
@@ -21,6 +21,8 @@ fn object_parts(object: Option<AnyId>) -> (Option<&'static str>, Option<Uuid>) {
         Some(AnyId::Board(id)) => (Some("board"), Some(id.0)),
         Some(AnyId::Node(id)) => (Some("node"), Some(id.0)),
         Some(AnyId::Link(id)) => (Some("link"), Some(id.0)),
+        Some(AnyId::Chunk(id)) => (Some("chunk"), Some(id.0)),
+        Some(AnyId::Job(id)) => (Some("job"), Some(id.0)),
     }
 }
 
@@ -30,6 +32,7 @@ fn activity_from((id, at, user, board, kind, count, object_type, object): Activi
         (Some("board"), Some(id)) => Some(AnyId::Board(BoardId(id))),
         (Some("node"), Some(id)) => Some(AnyId::Node(NodeId(id))),
         (Some("link"), Some(id)) => Some(AnyId::Link(LinkId(id))),
+        (Some("job"), Some(id)) => Some(AnyId::Job(JobId(id))),
         _ => None,
     };
     let kind = ActivityKind::from_word(&kind).ok_or_else(|| unexpected("kind of activity", &kind))?;

@@ -132,11 +132,11 @@ pub(super) fn record_from(row: RecordRow) -> Result<(BoardRecord, String)> {
     Ok((BoardRecord { board, owner: Arc::new(user_from(owner)), collaborators, locks, stamp }, name_key))
 }
 
-/// FROM and WHERE of a list of boards; `ORDER BY` and what it selects are added by the caller.
-fn of_list<ST>(statement: Statement<ST>, list: &BoardList) -> Statement<ST> {
+/// FROM and WHERE of somebody's boards; `ORDER BY` and what it selects are added by the caller.
+pub(super) fn boards_of<ST>(statement: Statement<ST>, of: &BoardsOf) -> Statement<ST> {
     let statement = statement.sql(" FROM boards b JOIN users u ON u.id = b.user_id WHERE b.deleted_at IS NULL AND ");
     let collaborating = "SELECT c.board_id FROM board_collaborators c WHERE c.accepted_at IS NOT NULL AND c.user_id = ";
-    let statement = match &list.of {
+    match of {
         BoardsOf::OwnedBy(user) => statement.sql("b.user_id = ").bind::<SqlUuid, _>(user.0),
         BoardsOf::PublicOf(user) => {
             statement.sql("(b.is_public OR b.is_template) AND b.user_id = ").bind::<SqlUuid, _>(user.0)
@@ -151,7 +151,12 @@ fn of_list<ST>(statement: Statement<ST>, list: &BoardList) -> Statement<ST> {
             .sql(")"),
         BoardsOf::Templates => statement.sql("b.is_template"),
         BoardsOf::Public => statement.sql("b.is_public"),
-    };
+    }
+}
+
+/// FROM and WHERE of a list of boards.
+fn of_list<ST>(statement: Statement<ST>, list: &BoardList) -> Statement<ST> {
+    let statement = boards_of(statement, &list.of);
     let statement = match &list.name_contains {
         Some(part) => {
             statement.sql(" AND strpos(fold_text(b.name), fold_text(").bind::<Text, _>(part.clone()).sql(")) > 0")

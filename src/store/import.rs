@@ -51,10 +51,12 @@ impl Store {
     pub async fn begin_import(&self, owner: UserId, name: &str, is_public: bool) -> Result<BoardImport<'_>> {
         let mut connection = self.connection().await?;
         begin(&mut connection).await?;
-        // Another import may hold the board for longer than a request may take, and reading files happens in between.
+        // Another import may hold the board for longer than a request may take, and reading files happens in between. What
+        // somebody writes by hand is worked on before what was imported.
         let settings = Statement::<Text>::new("import.settings").sql(
             "SELECT set_config('statement_timeout', '10min', true) \
-             || set_config('idle_in_transaction_session_timeout', '0', true)",
+             || set_config('idle_in_transaction_session_timeout', '0', true) \
+             || set_config('ragboard.job_priority', '3', true)",
         );
         let _: Vec<String> = self.run(&mut connection, settings).await?;
 

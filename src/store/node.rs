@@ -23,7 +23,7 @@ pub(super) const NODE_COLUMNS: &str = "\
     n.id, n.board_id, n.type::text, n.x, n.y, n.width, n.height, n.z_index, n.is_locked, n.metadata, n.version, \
     n.created_at, n.updated_at, coalesce(f.name_key, r.title_key, ''), \
     r.resource_type::text, r.title, r.url, r.media_id, r.processing_status::text, r.processing_error, r.key_points, \
-    r.language, r.word_count, r.reading_time, r.embeddings_generated, \
+    r.language, r.word_count, r.reading_time, \
     c.ai_model::text, c.custom_model_endpoint, c.system_prompt, c.temperature, c.max_tokens, c.top_p, \
     c.frequency_penalty, c.presence_penalty, c.stop_sequences, c.response_format::text, c.tools_enabled, \
     c.memory_enabled, c.context_window_size, \
@@ -66,7 +66,6 @@ type ResourceSql = (
     Nullable<Text>,
     Nullable<Integer>,
     Nullable<Integer>,
-    Bool,
 );
 type ResourceRow = (
     String,
@@ -79,7 +78,6 @@ type ResourceRow = (
     Option<String>,
     Option<i32>,
     Option<i32>,
-    bool,
 );
 
 type ChatSql =
@@ -147,8 +145,7 @@ pub(super) fn node_from(row: NodeRow) -> Result<Node> {
 }
 
 fn resource_from(row: ResourceRow) -> Result<Resource> {
-    let (kind, title, url, media_id, status, processing_error, key_points, language, words, reading_time, embedded) =
-        row;
+    let (kind, title, url, media_id, status, processing_error, key_points, language, words, reading_time) = row;
     Ok(Resource {
         resource_type: ResourceType::from_word(&kind).ok_or_else(|| unexpected("resource type", &kind))?,
         title,
@@ -160,7 +157,6 @@ fn resource_from(row: ResourceRow) -> Result<Resource> {
         language,
         word_count: words,
         reading_time_seconds: reading_time,
-        has_embeddings: embedded,
     })
 }
 

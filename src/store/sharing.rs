@@ -33,7 +33,11 @@ type CollaboratorRow = (UserRow, String, Option<DateTime<Utc>>, DateTime<Utc>);
 
 impl Store {
     /// Runs a statement that returns what it changed; the id of that, or of what this very request changed before.
-    async fn changed(&self, request: Option<&IdempotencyKey>, statement: Statement<SqlUuid>) -> Outcome<Option<Uuid>> {
+    pub(super) async fn changed(
+        &self,
+        request: Option<&IdempotencyKey>,
+        statement: Statement<SqlUuid>,
+    ) -> Outcome<Option<Uuid>> {
         let mut work = match self.once(request).await? {
             Once::Now(work) => work,
             Once::Before(id) => return Ok(Some(id)),

@@ -33,6 +33,7 @@ where
 
 enum Part {
     Sql(&'static str),
+    Dimensions(i32),
     Parameter(Box<dyn Parameter>),
 }
 
@@ -60,6 +61,12 @@ impl<ST> Statement<ST> {
         if condition { self.sql(text) } else { self }
     }
 
+    /// Adds the number of dimensions of a vector type, `(384)`: a type cannot be a parameter.
+    pub(super) fn dimensions(mut self, count: i32) -> Self {
+        self.parts.push(Part::Dimensions(count));
+        self
+    }
+
     /// Adds a parameter.
     pub(super) fn bind<T, V>(mut self, value: V) -> Self
     where
@@ -77,6 +84,7 @@ impl<ST> QueryFragment<Pg> for Statement<ST> {
         for part in &self.parts {
             match part {
                 Part::Sql(text) => out.push_sql(text),
+                Part::Dimensions(count) => out.push_sql(&format!("({count})")),
                 Part::Parameter(parameter) => parameter.push(out.reborrow())?,
             }
         }

@@ -17,6 +17,7 @@ use ragboard::{
     app::App,
     config::{Config, Sources},
     domain::UserId,
+    search::models::Models,
     store::migrations::{self, Direction},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -82,6 +83,11 @@ impl TestApp {
 
     /// On a database that is there.
     pub(crate) async fn on(url: SecretString, variables: &[(&str, &str)]) -> TestApp {
+        TestApp::asking(Models::default(), url, variables).await
+    }
+
+    /// With models to ask, on a database that is there.
+    pub(crate) async fn asking(models: Models, url: SecretString, variables: &[(&str, &str)]) -> TestApp {
         let mut sources = Sources::from_variables(
             [("DATABASE_URL", url.expose_secret()), ("DATABASE_POOL_SIZE", "3"), ("RAGBOARD_JWT_SECRET", JWT_SECRET)]
                 .map(|(name, value)| (name, value.to_owned())),
@@ -90,7 +96,7 @@ impl TestApp {
             sources.set(name, *value);
         }
         let config = Config::load(&sources).unwrap();
-        let app = App::connect(&config, &url, config.auth.jwt_secret.as_ref()).await.unwrap();
+        let app = App::connect(&config, &url, config.auth.jwt_secret.as_ref(), models).await.unwrap();
         let router = app.router(&config, None);
         let sql = connect(&url).await;
         // Fixtures are there before anything happens: they leave no trace in the log.
@@ -161,7 +167,11 @@ impl TestApp {
     /// Statements that ran, by name; those that run in the background are left out.
     pub(crate) fn statements(&self) -> BTreeMap<&'static str, u64> {
         let of_requests = |name: &str| {
-            !name.starts_with("snapshot.") && !["stamps", "read_only", "activity.write", "usage.add"].contains(&name)
+            let is_background =
+                ["snapshot.", "jobs.changes", "jobs.claim", "jobs.beat", "jobs.settle", "jobs.recover", "jobs.backlog"]
+                    .iter()
+                    .any(|start| name.starts_with(start));
+            !is_background && !["stamps", "read_only", "activity.write", "usage.add"].contains(&name)
         };
         let totals = self.app.store.statements().into_iter().filter(|(name, _)| of_requests(name));
         totals.map(|(name, totals)| (name, totals.count)).collect()

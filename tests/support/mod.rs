@@ -5,7 +5,10 @@
 pub(crate) mod app;
 pub(crate) mod artifact_cache;
 pub(crate) mod cluster;
+pub(crate) mod embedding_server;
 pub(crate) mod fixture;
+pub(crate) mod library;
+pub(crate) mod model;
 pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod socket;

@@ -11,6 +11,7 @@ pub(super) fn needed(mutation: &str) -> Option<Authority> {
         "moveNodes" | "deleteNodes" | "restoreNodes" | "placeInFolder" => Authority::Write,
         "linkNodes" | "updateLink" | "unlinkNodes" => Authority::Write,
         "applyBoardChanges" | "setPresence" => Authority::Write,
+        "reprocessResource" | "cancelJob" | "retryJob" => Authority::Write,
         "unlockFolder" => Authority::Read,
         "shareBoard" | "revokeShare" | "setFolderPassword" => Authority::Admin,
         "inviteCollaborator" | "acceptInvitation" | "changeCollaboratorRole" | "removeCollaborator" => Authority::Admin,

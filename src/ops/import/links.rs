@@ -46,7 +46,7 @@ pub(super) async fn write(
             Some(Origin { node: node.id, is_new: matches!(node.work, Work::Insert { .. }), links: &file.links })
         })
         .collect();
-    let bar = progress.files("Linking", origins.len());
+    let bar = progress.count("Linking", origins.len());
     let (mut total, mut changed) = (0, 0);
     let mut difference = Difference::default();
     for (count, origins) in origins.chunks(SOURCES).enumerate() {

@@ -13,12 +13,10 @@ mod document;
 mod handbook;
 mod html;
 mod kind;
-mod language;
 mod layout;
 mod links;
 mod markdown;
 mod plan;
-mod progress;
 mod reading;
 mod reference;
 mod report;
@@ -37,9 +35,9 @@ pub use self::{
 };
 use self::{
     plan::Work,
-    progress::Progress,
     tree::{Tree, Walk},
 };
+use super::progress::{self, Progress};
 use crate::{domain::UserId, ops::Failure, store::Store};
 
 /// Files that are read at once.

@@ -36,7 +36,7 @@ pub(super) async fn survey(
     skipped: &mut Skipped,
     progress: &Progress,
 ) -> Result<Vec<Option<Surveyed>>, Failure> {
-    let bar = progress.files("Reading", tree.files.len());
+    let bar = progress.count("Reading", tree.files.len());
     let entries = Arc::new(entries_by_path(tree)?);
     let mut all = Vec::with_capacity(tree.files.len());
     for batch in batches(tree.files.iter().map(|file| file.size_bytes)) {

@@ -65,7 +65,7 @@ pub(super) async fn files(
         })
         .filter(|due| due.node.work != Work::Leave)
         .collect();
-    let bar = progress.files("Writing", due.len());
+    let bar = progress.count("Writing", due.len());
     let size = |due: &Due| tree.files.get(due.index).map_or(0, |file| file.size_bytes);
     for batch in batches(due.iter().map(size)) {
         let end = batch.end;

@@ -23,7 +23,7 @@ impl Draft {
         let taken = |id: LinkId, message: &str| {
             Err(Refusal::conflict("id", Some(AnyId::Link(id)), edit.fields(), message.to_owned()))
         };
-        if let Some((there, _)) = self.links.get(&id).filter(|_| !self.links_deleted.contains(&id)) {
+        if let Some((there, _)) = self.links.get(&id) {
             let mut again = there.clone();
             edit.apply(&mut again);
             let is_same = again == *there && (there.from, there.to, there.kind) == (from, to, kind);
@@ -33,9 +33,7 @@ impl Draft {
             self.touch_link(id);
             return Ok(());
         }
-        if let Some(there) =
-            self.loaded.pairs.get(&(from, to, kind)).filter(|there| !self.links_deleted.contains(there))
-        {
+        if let Some(there) = self.loaded.pairs.get(&(from, to, kind)) {
             return taken(*there, "There is a link of this kind between the two already");
         }
         let mut link = Link {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::domain::{
     Chat, ChatResponseFormat, Folder, FolderSortOrder, Node, NodeEdit, NodeId, NodeKind, NodeType, Place,
-    ProcessingStatus, Rect, Refusal, Resource, ResourceType,
+    ProcessingStatus, Rect, Refusal, Resource, ResourceType, language,
 };
 
 /// A node of which nothing was said. Its sizes are those of the frontends' frames.
@@ -48,7 +48,6 @@ fn default_resource() -> Resource {
         language: None,
         word_count: None,
         reading_time_seconds: None,
-        has_embeddings: false,
     }
 }
 
@@ -89,10 +88,12 @@ fn apply(node: &mut Node, edit: &dyn NodeEdit) {
     if let (Some(content), NodeKind::Resource(resource)) = (edit.content(), &mut node.kind) {
         let words = content.as_deref().map(|text| i32::try_from(text.split_whitespace().count()).unwrap_or(i32::MAX));
         resource.word_count = words;
+        if !edit.fields().contains(&"language") {
+            resource.language = content.as_deref().and_then(language::detect).map(ToOwned::to_owned);
+        }
         // At 200 words a minute, as imports count.
         resource.reading_time_seconds =
             words.map(|words| words.saturating_mul(60).div_euclid(200).max(i32::from(words > 0)));
-        resource.has_embeddings = false;
     }
 }
 

@@ -318,7 +318,7 @@ fn link_columns(statement: Statement<SqlUuid>, links: &[Link]) -> Statement<SqlU
 
 type ResourceWrite<'a> = (Uuid, &'a Resource, Option<Option<String>>);
 
-/// New text makes vectors of the old one stale; text that is not given stays.
+/// Text that is not given stays.
 fn resource_statement(board: Uuid, rows: &[ResourceWrite<'_>]) -> Statement<SqlUuid> {
     let texts =
         |of: fn(&Resource) -> Option<String>| -> Vec<Option<String>> { rows.iter().map(|(_, r, _)| of(r)).collect() };
@@ -327,12 +327,12 @@ fn resource_statement(board: Uuid, rows: &[ResourceWrite<'_>]) -> Statement<SqlU
     Statement::<SqlUuid>::new("change.resources")
         .sql(
             "INSERT INTO resource_nodes AS r (board_id, node_id, resource_type, title, url, processing_status, language, \
-             word_count, reading_time, content, embeddings_generated) SELECT ",
+             word_count, reading_time, content) SELECT ",
         )
         .bind::<SqlUuid, _>(board)
         .sql(
             ", u.id, u.type::resource_type, u.title, u.url, u.status::processing_status, u.language, u.words, u.seconds, \
-             u.content, false FROM unnest(",
+             u.content FROM unnest(",
         )
         .bind::<Array<SqlUuid>, _>(rows.iter().map(|(id, _, _)| *id).collect::<Vec<_>>())
         .sql(", ")
@@ -363,11 +363,7 @@ fn resource_statement(board: Uuid, rows: &[ResourceWrite<'_>]) -> Statement<SqlU
         .bind::<Array<SqlUuid>, _>(
             rows.iter().filter(|(_, _, content)| content.is_some()).map(|(id, _, _)| *id).collect::<Vec<_>>(),
         )
-        .sql(") THEN excluded.content ELSE r.content END, embeddings_generated = CASE WHEN r.node_id = ANY(")
-        .bind::<Array<SqlUuid>, _>(
-            rows.iter().filter(|(_, _, content)| content.is_some()).map(|(id, _, _)| *id).collect::<Vec<_>>(),
-        )
-        .sql(") THEN false ELSE r.embeddings_generated END RETURNING r.node_id")
+        .sql(") THEN excluded.content ELSE r.content END RETURNING r.node_id")
 }
 
 fn chat_statement(board: Uuid, rows: &[(Uuid, &Chat)]) -> Statement<SqlUuid> {

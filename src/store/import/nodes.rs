@@ -54,12 +54,11 @@ impl BoardImport<'_> {
                 .bind::<SqlUuid, _>(self.board.0)
                 .sql(" RETURNING n.id");
             self.write(statement).await?;
-            // Vectors of the old text do not fit the new one.
             let statement = Statement::<SqlUuid>::new("import.texts").sql(
                 "UPDATE resource_nodes r SET resource_type = u.type::resource_type, title = u.title, \
                  content = u.content, extracted_text = u.extracted, language = u.language, word_count = u.words, \
                  reading_time = ceil(u.words * 60 / 200.0)::int, processing_status = 'completed', \
-                 processing_error = NULL, embeddings_generated = false FROM ",
+                 processing_error = NULL FROM ",
             );
             let statement = unnest_texts(statement, ids, texts)
                 .sql(" WHERE r.node_id = u.id AND r.board_id = ")

@@ -1,4 +1,4 @@
-//! What a person sees while an import runs: bars on a terminal, nothing elsewhere. The report comes at the end.
+//! What a person sees while something takes a while: bars on a terminal, nothing elsewhere. The report comes at the end.
 
 use std::{io::IsTerminal, time::Duration};
 
@@ -23,9 +23,9 @@ impl Progress {
         bar
     }
 
-    /// For a step of so many files.
-    pub(super) fn files(&self, message: &'static str, files: usize) -> Bar {
-        self.begin(ProgressBar::new(files as u64), message, "{spinner} {msg} [{bar:30}] {pos}/{len} ({elapsed})")
+    /// For a step of so many files, texts or percents.
+    pub(super) fn count(&self, message: &'static str, count: usize) -> Bar {
+        self.begin(ProgressBar::new(count as u64), message, "{spinner} {msg} [{bar:30}] {pos}/{len} ({elapsed})")
     }
 
     fn begin(&self, bar: ProgressBar, message: &'static str, template: &str) -> Bar {
@@ -45,6 +45,14 @@ pub(super) struct Bar(ProgressBar);
 impl Bar {
     pub(super) fn at(&self, position: usize) {
         self.0.set_position(position as u64);
+    }
+
+    pub(super) fn of(&self, count: usize) {
+        self.0.set_length(count as u64);
+    }
+
+    pub(super) fn says(&self, message: String) {
+        self.0.set_message(message);
     }
 }
 

@@ -1,4 +1,6 @@
-//! Which natural language a text is written in.
+//! Which natural language a text is written in, and how PostgreSQL should read its words.
+//!
+//! Nothing here is about the languages of programs.
 
 use whatlang::{Lang, detect as guess};
 
@@ -8,13 +10,70 @@ const SAMPLE_CHARS: usize = 4_000;
 const MIN_LETTERS: usize = 24;
 
 /// The BCP 47 tag, or `None` where it is not certain.
-pub(super) fn detect(text: &str) -> Option<&'static str> {
+#[must_use]
+pub fn detect(text: &str) -> Option<&'static str> {
     let sample: String = text.chars().take(SAMPLE_CHARS).collect();
     if sample.chars().filter(|c| c.is_alphabetic()).count() < MIN_LETTERS {
         return None;
     }
     guess(&sample).filter(whatlang::Info::is_reliable).map(|info| tag(info.lang()))
 }
+
+/// The language in which a text is searched: what was said of it, else what it looks like, else what is usual around it (on its board).
+///
+/// A short text (a title, a few words, most queries) tells nothing certain, and a wrong guess cuts its words at the endings of another
+/// language; the board's language is the better guess.
+#[must_use]
+pub fn choose<'a>(said: Option<&'a str>, text: &str, around: Option<&'a str>) -> Option<&'a str> {
+    said.or_else(|| detect(text)).or(around)
+}
+
+/// The text-search configuration of PostgreSQL for a BCP 47 tag, `simple` where there is none. Regions and scripts (`pt-BR`,
+/// `zh_Hant`) and capitals do not matter.
+///
+/// All of them are in PostgreSQL 15 to 18. Estonian is in 18 only and is read as `simple`, so that the words of a text do not depend
+/// on the server.
+#[must_use]
+pub fn text_search_config(language: Option<&str>) -> &'static str {
+    let tag = language.unwrap_or_default().split(['-', '_']).next().unwrap_or_default().to_ascii_lowercase();
+    CONFIGS.iter().find(|(known, _)| *known == tag).map_or(SIMPLE, |(_, config)| config)
+}
+
+/// The configuration that cuts no endings and leaves nothing out.
+const SIMPLE: &str = "simple";
+
+const CONFIGS: [(&str, &str); 30] = [
+    ("ar", "arabic"),
+    ("hy", "armenian"),
+    ("eu", "basque"),
+    ("ca", "catalan"),
+    ("da", "danish"),
+    ("nl", "dutch"),
+    ("en", "english"),
+    ("fi", "finnish"),
+    ("fr", "french"),
+    ("de", "german"),
+    ("el", "greek"),
+    ("hi", "hindi"),
+    ("hu", "hungarian"),
+    ("id", "indonesian"),
+    ("ga", "irish"),
+    ("it", "italian"),
+    ("lt", "lithuanian"),
+    ("ne", "nepali"),
+    ("no", "norwegian"),
+    ("nb", "norwegian"),
+    ("nn", "norwegian"),
+    ("pt", "portuguese"),
+    ("ro", "romanian"),
+    ("ru", "russian"),
+    ("sr", "serbian"),
+    ("es", "spanish"),
+    ("sv", "swedish"),
+    ("ta", "tamil"),
+    ("tr", "turkish"),
+    ("yi", "yiddish"),
+];
 
 /// BCP 47 wants the two-letter code where a language has one.
 fn tag(language: Lang) -> &'static str {
@@ -107,5 +166,33 @@ mod tests {
         ] {
             assert_eq!(detect(text), language, "{text}");
         }
+    }
+
+    #[test]
+    fn what_was_said_comes_first_and_what_is_around_last() {
+        let german = "Alle Menschen sind frei und gleich an Würde und Rechten geboren.";
+        assert_eq!(choose(Some("it"), german, Some("en")), Some("it"));
+        assert_eq!(choose(None, german, Some("en")), Some("de"));
+        assert_eq!(choose(None, "Menschen", Some("fr")), Some("fr"));
+        assert_eq!(choose(None, "Menschen", None), None);
+    }
+
+    #[test]
+    fn tags_become_configurations() {
+        for (tag, config) in [
+            ("en", "english"),
+            ("EN-us", "english"),
+            ("pt_BR", "portuguese"),
+            ("nb", "norwegian"),
+            ("et", "simple"),
+            ("zh-Hant", "simple"),
+            ("e", "simple"),
+            ("", "simple"),
+        ] {
+            assert_eq!(text_search_config(Some(tag)), config, "{tag}");
+        }
+        assert_eq!(text_search_config(None), "simple");
+        let configs: std::collections::HashSet<&str> = CONFIGS.iter().map(|(_, config)| *config).collect();
+        assert_eq!(configs.len(), 28);
     }
 }

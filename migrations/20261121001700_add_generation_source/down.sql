@@ -1,0 +1,1 @@
+ALTER TABLE embedding_generations DROP COLUMN source;

@@ -1,0 +1,230 @@
+//! Following the jobs of boards: one reader per process, whatever the number of followers.
+//!
+//! The table is the truth, and every job in it says when it changed last. The reader asks what changed on all followed boards
+//! since it looked, as soon as something was done here, and once a second otherwise. It looks back a little further than it has
+//! read, because who wrote first may commit last, and leaves out what it has told.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::{StreamExt, stream, stream::BoxStream};
+use tokio::{
+    sync::{Notify, broadcast},
+    time::{sleep, timeout},
+};
+
+use crate::domain::{
+    BoardId, Job, JobId, JobStatus, PageRequest, Result, Sealed,
+    ports::{Heard, JobFeed, Jobs, Wake},
+};
+
+/// How often changes are looked for when nobody says that there are some.
+const EVERY: Duration = Duration::from_secs(1);
+/// How long a reader that was woken waits for what comes with it.
+const GATHER: Duration = Duration::from_millis(50);
+/// How long to wait after a failure.
+const AFTER_FAILURE: Duration = Duration::from_millis(500);
+/// How much later something may be committed than it says.
+const OVERLAP: TimeDelta = TimeDelta::seconds(2);
+/// Changes of one board per reading.
+const PORTION: usize = 500;
+/// Jobs that a follower may be behind before it reads the table again.
+const CHANNEL: usize = 1_000;
+/// Jobs that a follower is told of at its beginning.
+const AT_FIRST: usize = 100;
+
+/// Tells those who follow boards how their jobs are. Cheap to clone.
+#[derive(Clone)]
+pub struct JobWatch(Arc<Inner>);
+
+struct Inner {
+    source: Arc<dyn Jobs>,
+    boards: Mutex<HashMap<BoardId, Watched>>,
+    wake: Notify,
+}
+
+/// A board with followers.
+struct Watched {
+    /// Up to when changes were read.
+    read: Option<DateTime<Utc>>,
+    /// What was told of late, by its time.
+    told: HashMap<JobId, DateTime<Utc>>,
+    sender: broadcast::Sender<Arc<Job>>,
+}
+
+impl Watched {
+    fn new() -> Self {
+        Watched { read: None, told: HashMap::new(), sender: broadcast::Sender::new(CHANNEL) }
+    }
+
+    /// Tells what is new of a reading; whether there may be more to read.
+    fn tell(&mut self, jobs: Vec<Arc<Job>>) -> bool {
+        let is_full = jobs.len() == PORTION;
+        let last = jobs.last().map(|job| job.changed_at);
+        for job in jobs {
+            if self.told.insert(job.id, job.changed_at) != Some(job.changed_at) {
+                // Nobody listening is no failure: the next reading forgets the board.
+                let _ = self.sender.send(job);
+            }
+        }
+        self.read = match (last, is_full) {
+            (Some(last), true) => Some(last),
+            (Some(last), false) => self.read.max(Some(last - OVERLAP)),
+            (None, _) => self.read,
+        };
+        if let Some(read) = self.read {
+            self.told.retain(|_, at| *at > read);
+        }
+        is_full
+    }
+}
+
+impl JobWatch {
+    /// Begins to watch. The task ends with the last clone.
+    #[must_use]
+    pub fn new(source: Arc<dyn Jobs>) -> Self {
+        let watch = JobWatch(Arc::new(Inner { source, boards: Mutex::default(), wake: Notify::new() }));
+        tokio::spawn(run(Arc::downgrade(&watch.0)));
+        watch
+    }
+
+    /// Who is to be told that boards changed, and with them perhaps their jobs.
+    #[must_use]
+    pub fn waker(&self) -> Arc<dyn Wake> {
+        Arc::new(Woken(Arc::downgrade(&self.0)))
+    }
+}
+
+struct Woken(Weak<Inner>);
+
+impl Wake for Woken {
+    fn woken(&self, _: &Heard) {
+        if let Some(watch) = self.0.upgrade() {
+            watch.wake.notify_one();
+        }
+    }
+}
+
+impl Inner {
+    fn boards(&self) -> MutexGuard<'_, HashMap<BoardId, Watched>> {
+        self.boards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads and tells what is new, until nothing is.
+    async fn read(&self) -> Result<()> {
+        loop {
+            let after: Vec<(BoardId, Option<DateTime<Utc>>)> = {
+                let mut boards = self.boards();
+                boards.retain(|_, board| board.sender.receiver_count() > 0);
+                boards.iter().map(|(id, board)| (*id, board.read)).collect()
+            };
+            if after.is_empty() {
+                return Ok(());
+            }
+            let mut changes: HashMap<BoardId, Vec<Arc<Job>>> = HashMap::new();
+            for job in self.source.job_changes(&after, PORTION as i64).await? {
+                changes.entry(job.board_id).or_default().push(Arc::new(job));
+            }
+            let mut boards = self.boards();
+            let mut has_more = false;
+            for (id, jobs) in changes {
+                has_more |= boards.get_mut(&id).is_some_and(|board| board.tell(jobs));
+            }
+            if !has_more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The jobs of a board that are pending or running, the first asked for first.
+    async fn at_first(&self, board: BoardId) -> Result<Vec<Arc<Job>>> {
+        let page = PageRequest { limit: AT_FIRST, from_end: false, after: None, before: None };
+        let open = [JobStatus::Pending, JobStatus::Running];
+        let mut jobs = self.source.job_page(board, &open, &Sealed::default(), &page).await?.rows;
+        jobs.reverse();
+        Ok(jobs)
+    }
+}
+
+async fn run(watch: Weak<Inner>) {
+    loop {
+        let Some(watch) = watch.upgrade() else { return };
+        if timeout(EVERY, watch.wake.notified()).await.is_ok() {
+            sleep(GATHER).await;
+        }
+        if let Err(error) = watch.read().await {
+            tracing::warn!(cause = ?error.cause(), "Jobs cannot be followed: {error}");
+            sleep(AFTER_FAILURE).await;
+        }
+    }
+}
+
+impl JobFeed for JobWatch {
+    fn jobs_changed(&self) {
+        self.0.wake.notify_one();
+    }
+
+    fn follow_jobs(&self, board: BoardId) -> BoxStream<'static, Arc<Job>> {
+        let receiver = self.0.boards().entry(board).or_insert_with(Watched::new).sender.subscribe();
+        let follower =
+            Follower { watch: self.clone(), board, receiver, first: None, told: HashMap::new(), must_read: true };
+        stream::unfold(follower, |mut follower| async move { Some((follower.next().await?, follower)) }).boxed()
+    }
+}
+
+/// One who follows the jobs of a board.
+struct Follower {
+    watch: JobWatch,
+    board: BoardId,
+    receiver: broadcast::Receiver<Arc<Job>>,
+    /// What it read of the table and was not told yet.
+    first: Option<std::vec::IntoIter<Arc<Job>>>,
+    /// The times of the open jobs that it was told of.
+    told: HashMap<JobId, DateTime<Utc>>,
+    /// Whether it has to read the table before it goes on.
+    must_read: bool,
+}
+
+impl Follower {
+    async fn next(&mut self) -> Option<Arc<Job>> {
+        loop {
+            while let Some(job) = self.first.as_mut().and_then(Iterator::next) {
+                if self.is_new(&job) {
+                    return Some(job);
+                }
+            }
+            if self.must_read {
+                match self.watch.0.at_first(self.board).await {
+                    Ok(jobs) => (self.first, self.must_read) = (Some(jobs.into_iter()), false),
+                    Err(error) => {
+                        tracing::warn!(cause = ?error.cause(), "A follower cannot read jobs: {error}");
+                        sleep(AFTER_FAILURE).await;
+                    }
+                }
+                continue;
+            }
+            match self.receiver.recv().await {
+                Ok(job) if self.is_new(&job) => return Some(job),
+                Ok(_) => {}
+                // It was too slow for some. What is open it reads again; what ended meanwhile is in the list of the board.
+                Err(broadcast::error::RecvError::Lagged(_)) => self.must_read = true,
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// Whether it was not told this, and nothing newer, of the job.
+    fn is_new(&mut self, job: &Job) -> bool {
+        let is_new = self.told.get(&job.id).is_none_or(|at| *at < job.changed_at);
+        match job.status {
+            JobStatus::Pending | JobStatus::Running if is_new => drop(self.told.insert(job.id, job.changed_at)),
+            JobStatus::Pending | JobStatus::Running => {}
+            JobStatus::Completed | JobStatus::Failed | JobStatus::Cancelled => drop(self.told.remove(&job.id)),
+        }
+        is_new
+    }
+}

@@ -1,0 +1,358 @@
+//! Chunks and vectors in PostgreSQL: how a resource becomes searchable. Searching itself is in `store/search/`.
+//!
+//! Chunks keep their ids and vectors for as long as their text stays. Two that cut the same resource at once wait for each other
+//! at its row of `indexed_resources`, and the text of an older version never takes the place of a newer one.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use diesel::sql_types::{Array, BigInt, Binary, Integer, Nullable, Text, Uuid as SqlUuid};
+use diesel_async::AsyncPgConnection;
+use pgvector::{Vector, sql_types::Vector as SqlVector};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::super::{
+    Store, generation, job,
+    statement::Statement,
+    transaction::{begin, commit, roll_back},
+};
+use crate::domain::{
+    BoardId, ChunkField, ChunkId, CutText, Generation, GenerationState, JobType, NewJob, NodeId, Piece, Provider,
+    Result, SearchIndex, SourceText, Unembedded,
+};
+
+/// Digest of what is embedded of a chunk; see [`EMBEDDED_TEXT`].
+fn digest(text: &CutText, piece: &Piece) -> Vec<u8> {
+    let mut digest = Sha256::new();
+    if text.field != ChunkField::Title && !text.title.is_empty() {
+        digest.update(&text.title);
+        digest.update("\n\n");
+    }
+    digest.update(&piece.text);
+    digest.finalize().to_vec()
+}
+
+/// What is embedded of a chunk `c` of a resource `r`: its text below the title, because a span in the middle of a text rarely
+/// says what it is about.
+pub(crate) const EMBEDDED_TEXT: &str = "CASE WHEN c.field = 'title' OR coalesce(r.title, '') = '' THEN c.chunk_text \
+    ELSE r.title || E'\\n\\n' || c.chunk_text END";
+
+/// What becomes of the chunks of a resource.
+#[derive(Default)]
+struct Replacement<'a> {
+    kept: Vec<(Uuid, usize, &'a Piece)>,
+    made: Vec<(usize, &'a Piece, Vec<u8>)>,
+    gone: Vec<Uuid>,
+}
+
+impl<'a> Replacement<'a> {
+    fn of(text: &'a CutText, there: Vec<(Uuid, Vec<u8>)>) -> Self {
+        let mut by_digest: HashMap<Vec<u8>, Vec<Uuid>> = HashMap::new();
+        // The first of equal chunks is taken first.
+        for (id, digest) in there.into_iter().rev() {
+            by_digest.entry(digest).or_default().push(id);
+        }
+        let mut replacement = Replacement::default();
+        for (index, piece) in text.pieces.iter().enumerate() {
+            let digest = digest(text, piece);
+            match by_digest.get_mut(&digest).and_then(Vec::pop) {
+                Some(id) => replacement.kept.push((id, index, piece)),
+                None => replacement.made.push((index, piece, digest)),
+            }
+        }
+        replacement.gone = by_digest.into_values().flatten().collect();
+        replacement
+    }
+}
+
+fn numbers<'a>(pieces: impl Iterator<Item = &'a Piece>, of: fn(&Piece) -> i32) -> Vec<i32> {
+    pieces.map(of).collect()
+}
+
+fn indexes(places: impl Iterator<Item = usize>) -> Vec<i32> {
+    places.map(|place| i32::try_from(place).unwrap_or(i32::MAX)).collect()
+}
+
+/// Adds four arrays: where pieces begin and end.
+fn spans<'a, ST>(statement: Statement<ST>, pieces: impl Iterator<Item = &'a Piece> + Clone) -> Statement<ST> {
+    statement
+        .bind::<Array<Integer>, _>(numbers(pieces.clone(), |piece| piece.span.start_char))
+        .sql(", ")
+        .bind::<Array<Integer>, _>(numbers(pieces.clone(), |piece| piece.span.end_char))
+        .sql(", ")
+        .bind::<Array<Integer>, _>(numbers(pieces.clone(), |piece| piece.span.start_utf16))
+        .sql(", ")
+        .bind::<Array<Integer>, _>(numbers(pieces, |piece| piece.span.end_utf16))
+}
+
+impl Store {
+    async fn replace_in(&self, connection: &mut AsyncPgConnection, text: &CutText, priority: i32) -> Result<bool> {
+        let mark = Statement::<SqlUuid>::new("chunks.mark")
+            .sql("INSERT INTO indexed_resources AS i (node_id, board_id, node_version, config, language, chunk_count) SELECT n.id, \
+                  n.board_id, ")
+            .bind::<BigInt, _>(text.version)
+            .sql(", ")
+            .bind::<Text, _>(text.config)
+            .sql(", ")
+            .bind::<Nullable<Text>, _>(text.language.clone())
+            .sql(", ")
+            .bind::<Integer, _>(i32::try_from(text.pieces.len()).unwrap_or(i32::MAX))
+            .sql(" FROM nodes n WHERE n.id = ")
+            .bind::<SqlUuid, _>(text.node_id.0)
+            // The board cannot be locked here: whoever changes it would wait for this.
+            .sql(
+                " FOR KEY SHARE ON CONFLICT (node_id) DO UPDATE SET node_version = excluded.node_version, \
+                 config = excluded.config, language = excluded.language, chunk_count = excluded.chunk_count, \
+                 indexed_at = CURRENT_TIMESTAMP WHERE i.node_version <= excluded.node_version RETURNING i.node_id",
+            );
+        let marked: Vec<Uuid> = self.run(connection, mark).await?;
+        if marked.is_empty() {
+            return Ok(false);
+        }
+        let there = Statement::<(SqlUuid, Binary)>::new("chunks.there")
+            .sql("SELECT c.id, c.content_digest FROM chunks c WHERE c.board_id = ")
+            .bind::<SqlUuid, _>(text.board_id.0)
+            .sql(" AND c.node_id = ")
+            .bind::<SqlUuid, _>(text.node_id.0)
+            .sql(" ORDER BY c.chunk_index");
+        let there = self.run(connection, there).await?;
+        let Replacement { kept, made, gone } = Replacement::of(text, there);
+        if !gone.is_empty() {
+            let gone = Statement::<SqlUuid>::new("chunks.delete")
+                .sql("DELETE FROM chunks c WHERE c.id = ANY(")
+                .bind::<Array<SqlUuid>, _>(gone)
+                .sql(") RETURNING c.id");
+            let _: Vec<Uuid> = self.run(connection, gone).await?;
+        }
+        if !kept.is_empty() {
+            self.move_chunks(connection, text, &kept).await?;
+        }
+        if !made.is_empty() {
+            self.make_chunks(connection, text, &made).await?;
+        }
+        self.step_search_versions(connection, vec![text.board_id.0], Some(text.config)).await?;
+        // Also where all chunks were kept: a vector may have been on its way when they were cut before.
+        if !text.pieces.is_empty() && !generation::in_use(self, connection).await?.is_empty() {
+            let job = NewJob::new(text.board_id, text.node_id, JobType::CreateEmbeddings, priority);
+            job::enqueue(self, connection, &[job]).await?;
+        }
+        Ok(true)
+    }
+
+    async fn move_chunks(
+        &self,
+        connection: &mut AsyncPgConnection,
+        text: &CutText,
+        kept: &[(Uuid, usize, &Piece)],
+    ) -> Result<()> {
+        let statement = Statement::<SqlUuid>::new("chunks.move")
+            .sql(
+                "UPDATE chunks c SET chunk_index = u.place, start_char = u.start_char, end_char = u.end_char, \
+                  start_utf16 = u.start_utf16, end_utf16 = u.end_utf16, field = ",
+            )
+            .bind::<Text, _>(text.field.as_str())
+            // Words are stemmed anew when the language is another one.
+            .sql(", words = search_words(")
+            .bind::<Text, _>(text.config)
+            .sql(", concat_ws(' ', CASE WHEN c.field <> 'title' THEN ")
+            .bind::<Text, _>(text.title.clone())
+            .sql(" END, c.chunk_text)) FROM unnest(")
+            .bind::<Array<SqlUuid>, _>(kept.iter().map(|(id, ..)| *id).collect::<Vec<_>>())
+            .sql(", ")
+            .bind::<Array<Integer>, _>(indexes(kept.iter().map(|(_, place, _)| *place)))
+            .sql(", ");
+        let statement = spans(statement, kept.iter().map(|(_, _, piece)| *piece))
+            .sql(") AS u (id, place, start_char, end_char, start_utf16, end_utf16) WHERE c.id = u.id RETURNING c.id");
+        let _: Vec<Uuid> = self.run(connection, statement).await?;
+        Ok(())
+    }
+
+    async fn make_chunks(
+        &self,
+        connection: &mut AsyncPgConnection,
+        text: &CutText,
+        made: &[(usize, &Piece, Vec<u8>)],
+    ) -> Result<()> {
+        let title = if text.field == ChunkField::Title { String::new() } else { text.title.clone() };
+        let statement = Statement::<SqlUuid>::new("chunks.make")
+            .sql("INSERT INTO chunks (board_id, node_id, field, chunk_index, chunk_text, token_count, content_digest, \
+                  start_char, end_char, start_utf16, end_utf16, words) SELECT ")
+            .bind::<SqlUuid, _>(text.board_id.0)
+            .sql(", ")
+            .bind::<SqlUuid, _>(text.node_id.0)
+            .sql(", ")
+            .bind::<Text, _>(text.field.as_str())
+            .sql(", u.place, u.chunk_text, u.tokens, u.digest, u.start_char, u.end_char, u.start_utf16, u.end_utf16, search_words(")
+            .bind::<Text, _>(text.config)
+            .sql(", concat_ws(' ', ")
+            .bind::<Text, _>(title)
+            .sql(", u.chunk_text)) FROM unnest(")
+            .bind::<Array<Integer>, _>(indexes(made.iter().map(|(place, ..)| *place)))
+            .sql(", ")
+            .bind::<Array<Text>, _>(made.iter().map(|(_, piece, _)| piece.text.clone()).collect::<Vec<_>>())
+            .sql(", ")
+            .bind::<Array<Integer>, _>(numbers(made.iter().map(|(_, piece, _)| *piece), |piece| piece.token_count))
+            .sql(", ")
+            .bind::<Array<Binary>, _>(made.iter().map(|(.., digest)| digest.clone()).collect::<Vec<_>>())
+            .sql(", ");
+        let statement = spans(statement, made.iter().map(|(_, piece, _)| *piece)).sql(
+            ") AS u (place, chunk_text, tokens, digest, start_char, end_char, start_utf16, end_utf16) RETURNING id",
+        );
+        let _: Vec<Uuid> = self.run(connection, statement).await?;
+        Ok(())
+    }
+
+    /// Says that what is searchable of boards has changed.
+    async fn step_search_versions(
+        &self,
+        connection: &mut AsyncPgConnection,
+        mut boards: Vec<Uuid>,
+        config: Option<&'static str>,
+    ) -> Result<()> {
+        // In the order of their ids, so that two who step the same ones do not wait for each other for ever.
+        boards.sort_unstable();
+        boards.dedup();
+        let statement = Statement::<SqlUuid>::new("chunks.step_versions")
+            .sql("INSERT INTO search_versions AS v (board_id, configs) SELECT u.id, ")
+            .bind::<Array<Text>, _>(config.into_iter().collect::<Vec<_>>())
+            .sql(" FROM unnest(")
+            .bind::<Array<SqlUuid>, _>(boards)
+            .sql(
+                ") AS u (id) ON CONFLICT (board_id) DO UPDATE SET version = v.version + 1, \
+                 configs = CASE WHEN v.configs @> excluded.configs THEN v.configs ELSE v.configs || excluded.configs END \
+                 RETURNING v.board_id",
+            );
+        let _: Vec<Uuid> = self.run(connection, statement).await?;
+        Ok(())
+    }
+
+    async fn keep_in(
+        &self,
+        connection: &mut AsyncPgConnection,
+        generation: &Generation,
+        vectors: Vec<(Unembedded, Vec<f32>)>,
+    ) -> Result<()> {
+        let state = generation::hold(self, connection, generation).await?;
+        if matches!(state, None | Some(GenerationState::Dropped)) {
+            return Ok(());
+        }
+        let ids: Vec<Uuid> = vectors.iter().map(|(chunk, _)| chunk.chunk_id.0).collect();
+        let boards = vectors.iter().map(|(chunk, _)| chunk.board_id.0).collect();
+        let vectors: Vec<Vector> = vectors.into_iter().map(|(_, vector)| Vector::from(vector)).collect();
+        let statement = Statement::<SqlUuid>::new("embeddings.keep")
+            .sql("INSERT INTO embeddings (generation_id, chunk_id, board_id, node_id, embedding) SELECT ")
+            .bind::<SqlUuid, _>(generation.id.0)
+            .sql(", c.id, c.board_id, c.node_id, u.embedding FROM unnest(")
+            .bind::<Array<SqlUuid>, _>(ids)
+            .sql(", ")
+            .bind::<Array<SqlVector>, _>(vectors)
+            // Whoever cuts the text anew meanwhile waits, and takes the vectors away with their chunks.
+            .sql(
+                ") AS u (id, embedding) JOIN chunks c ON c.id = u.id FOR KEY SHARE OF c \
+                 ON CONFLICT (generation_id, chunk_id) DO NOTHING RETURNING chunk_id",
+            );
+        let kept: Vec<Uuid> = self.run(connection, statement).await?;
+        // What nobody searches changes no answer.
+        if kept.is_empty() || state != Some(GenerationState::Active) {
+            return Ok(());
+        }
+        self.step_search_versions(connection, boards, None).await
+    }
+}
+
+#[async_trait]
+impl SearchIndex for Store {
+    async fn source_texts(&self, nodes: &[NodeId]) -> Result<Vec<SourceText>> {
+        type Sql = (SqlUuid, SqlUuid, BigInt, Nullable<Text>, Nullable<Text>, Nullable<Text>, Nullable<Text>);
+        type Row = (Uuid, Uuid, i64, Option<String>, Option<String>, Option<String>, Option<String>);
+        let rows: Vec<Row> = self
+            .fetch(|| {
+                Statement::<Sql>::new("chunks.source_texts")
+                    .sql(
+                        "SELECT n.id, n.board_id, n.version, r.title, r.content, r.extracted_text, r.language FROM nodes n \
+                         JOIN resource_nodes r ON r.node_id = n.id WHERE n.id = ANY(",
+                    )
+                    .bind::<Array<SqlUuid>, _>(nodes.iter().map(|id| id.0).collect::<Vec<_>>())
+                    .sql(")")
+            })
+            .await?;
+        let text = |(id, board, version, title, content, extracted_text, language): Row| SourceText {
+            node_id: NodeId(id),
+            board_id: BoardId(board),
+            version,
+            title,
+            content,
+            extracted_text,
+            language,
+        };
+        Ok(rows.into_iter().map(text).collect())
+    }
+
+    async fn replace_chunks(&self, text: &CutText, priority: i32) -> Result<bool> {
+        let mut connection = self.connection().await?;
+        begin(&mut connection).await?;
+        match self.replace_in(&mut connection, text, priority).await {
+            Ok(true) => commit(&mut connection).await.map(|()| true),
+            other => {
+                roll_back(&mut connection).await;
+                other
+            }
+        }
+    }
+
+    async fn unembedded(&self, nodes: &[NodeId], generation: &Generation, limit: usize) -> Result<Vec<Unembedded>> {
+        let rows: Vec<(Uuid, Uuid, Uuid, String)> = self
+            .fetch(|| {
+                Statement::<(SqlUuid, SqlUuid, SqlUuid, Text)>::new("embeddings.missing")
+                    .sql("SELECT c.id, c.board_id, c.node_id, ")
+                    .sql(EMBEDDED_TEXT)
+                    .sql(
+                        " FROM unnest(",
+                    )
+                    .bind::<Array<SqlUuid>, _>(nodes.iter().map(|id| id.0).collect::<Vec<_>>())
+                    .sql(
+                        ") AS u (id) JOIN nodes n ON n.id = u.id JOIN resource_nodes r ON r.node_id = n.id \
+                         JOIN chunks c ON c.board_id = n.board_id AND c.node_id = n.id WHERE NOT EXISTS (SELECT FROM embeddings e \
+                         WHERE e.chunk_id = c.id AND e.generation_id = ",
+                    )
+                    .bind::<SqlUuid, _>(generation.id.0)
+                    .sql(") ORDER BY c.node_id, c.chunk_index LIMIT ")
+                    .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
+            })
+            .await?;
+        let unembedded = |(chunk, board, node, text)| Unembedded {
+            chunk_id: ChunkId(chunk),
+            board_id: BoardId(board),
+            node_id: NodeId(node),
+            text,
+        };
+        Ok(rows.into_iter().map(unembedded).collect())
+    }
+
+    async fn keep_embeddings(&self, generation: &Generation, vectors: Vec<(Unembedded, Vec<f32>)>) -> Result<()> {
+        let mut connection = self.connection().await?;
+        begin(&mut connection).await?;
+        match self.keep_in(&mut connection, generation, vectors).await {
+            Ok(()) => commit(&mut connection).await,
+            Err(error) => {
+                roll_back(&mut connection).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn generations(&self, states: &[GenerationState]) -> Result<Vec<Generation>> {
+        generation::in_states(self, states).await
+    }
+
+    async fn begin_generation(
+        &self,
+        provider: Provider,
+        model: &str,
+        dimensions: i32,
+        source: Option<&str>,
+    ) -> Result<Generation> {
+        generation::make(self, provider, model, dimensions, source).await
+    }
+}
