@@ -291,7 +291,9 @@ async fn load(transaction: &mut dyn BoardTransaction, changes: &[Change], sealed
         }
     }
     if !named.with_subtree.is_empty() {
-        for below in transaction.below(&list(&named.with_subtree)).await? {
+        // A folder that the same changes put into one that they delete goes with it, and so does what lies in it.
+        let around: HashSet<NodeId> = named.with_subtree.union(&named.nodes).copied().collect();
+        for below in transaction.below(&list(&around)).await? {
             loaded.parents.insert(below.id, below.parent_id);
             loaded.below.entry(below.folder_id).or_default().push((below.id, below.deleted_at_us));
         }

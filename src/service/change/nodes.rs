@@ -186,7 +186,7 @@ impl Draft {
 
     pub(super) fn delete_node(&mut self, id: NodeId, expected_version: Option<i64>) -> Result<(), Refusal> {
         self.check_version(id, expected_version, Vec::new())?;
-        let below = self.loaded.below.get(&id).into_iter().flatten().map(|(below, _)| *below);
+        let below = self.loaded.below.values().flatten().map(|(below, _)| *below);
         let candidates: Vec<NodeId> = below.chain(self.nodes.keys().copied()).collect();
         let takes_along = |sealed: &NodeId| *sealed == id || (self.is_living(*sealed) && self.is_below(*sealed, id));
         if self.loaded.sealed.folders().iter().any(takes_along) {
