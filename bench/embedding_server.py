@@ -1,6 +1,6 @@
 """A server of embeddings that can be made to fail: it speaks as much of OpenAI's protocol as the gateway asks for.
 
-Its vectors come from the letters of the words, so that the same text is found again; they mean nothing. `mood` says what it does:
+Its vectors come from the letters of the words, so that the same text is found again, and from the name of the model; they mean nothing. `mood` says what it does:
 it `works`, it is `busy` (429), or it `hangs` (reads requests and does not answer until the mood changes).
 """
 
@@ -35,7 +35,8 @@ class EmbeddingServer:
                     self._answer(429, {"error": {"message": "too many requests"}})
                     return
                 outer.texts += len(texts)
-                data = [{"object": "embedding", "index": place, "embedding": vector_of(text)} for place, text in enumerate(texts)]
+                vectors = [vector_of(text, asked["model"], asked.get("dimensions", DIMENSIONS)) for text in texts]
+                data = [{"object": "embedding", "index": place, "embedding": vector} for place, vector in enumerate(vectors)]
                 self._answer(200, {"object": "list", "model": asked["model"], "data": data,
                                    "usage": {"prompt_tokens": 1, "total_tokens": 1}})
 
@@ -73,9 +74,10 @@ class EmbeddingServer:
                 "RAGBOARD_OUTBOUND_ALLOW": self.address}
 
 
-def vector_of(text: str) -> list[float]:
+def vector_of(text: str, model: str, dimensions: int) -> list[float]:
     """Counts words by a number that is made of their letters."""
-    vector = [0.01] * DIMENSIONS
+    vector = [0.01] * dimensions
+    begun = zlib.crc32(model.encode())
     for word in text.lower().split():
-        vector[zlib.crc32(word.encode()) % DIMENSIONS] += 1
+        vector[zlib.crc32(word.encode(), begun) % dimensions] += 1
     return vector

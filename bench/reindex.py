@@ -6,10 +6,14 @@ all vectors differ) while clients search and write without a pause. The command 
 again, then the model is switched and switched back. Every search tells its generation and its scores; the scores of a text that
 stays must be one of two numbers, which belong to the two generations.
 
+With `--server`, a server of embeddings stands for the models. It costs so little that many chunks can be tried, and the vectors of
+its second model have 3,072 numbers, which are indexed as halves.
+
 bench/README.md says what it needs. Everything it makes lies in target/bench.
 """
 
 import argparse
+import contextlib
 import http.client
 import json
 import os
@@ -24,6 +28,7 @@ from pathlib import Path
 # No folder of compiled files beside the sources.
 sys.dont_write_bytecode = True
 
+from embedding_server import EmbeddingServer  # noqa: E402
 from gateway import Failure, Gateway, output_of  # noqa: E402
 from measuring import WORK_DIR, describe_machine, find_program, run_main, say, surroundings  # noqa: E402
 from retrieval import Client, Collection, load, percentile  # noqa: E402
@@ -35,6 +40,8 @@ VERBS = "describes|follows|measures|repairs|forgets|admires|feeds|paints|moves|c
 OBJECTS = "old bridges|cold water|its own records|three brass keys|the winter market|slow queries|a red kite|the northern road".split("|")
 QUESTION = "who keeps the light burning for ships at night"
 ANSWER = "The keeper of the lighthouse trims the lamp every evening, so that ships find the harbour in the dark."
+# More than an index of whole numbers takes.
+OTHER_DIMENSIONS = 3072
 SEARCH = """query ($board: ID!, $query: String!) { board(id: $board) { search(input: { query: $query, mode: SEMANTIC }, first: 5) {
   edges { node { vectorScore node { title } } } plan { generation note } } } }"""
 WRITE = """mutation ($board: ID!, $title: String!, $content: String!) { createResourceNode(input: { boardId: $board, title: $title,
@@ -50,17 +57,21 @@ def main() -> None:
     shutil.rmtree(OWN_DIR, ignore_errors=True)
     OWN_DIR.mkdir(parents=True)
     machine = describe_machine(program)
-    with Gateway(program, OWN_DIR) as gateway:
+    with contextlib.ExitStack() as stack:
+        if options.server:
+            os.environ |= stack.enter_context(EmbeddingServer()).environment() | {"RAGBOARD_SEARCH_ASK_DIMENSIONS": "true"}
+        gateway = stack.enter_context(Gateway(program, OWN_DIR))
         machine["postgres"] = gateway.psql("--command=SHOW server_version").strip()
         client = Client(gateway)
         docs = [{"id": "lighthouse", "title": "Lighthouse", "text": ANSWER}]
         docs += [{"id": str(number), "title": f"Text {number}", "text": text()} for number in range(options.chunks - 1)]
         board, _, loading = load(client, Collection("reindex", docs, {}, {}), 7200)
-        clients = [Searching(gateway, board), Searching(gateway, board), Writing(gateway, board)]
+        question = ANSWER if options.server else QUESTION
+        clients = [Searching(gateway, board, question), Searching(gateway, board, question), Writing(gateway, board)]
         for one in clients:
             one.start()
         time.sleep(options.alone)
-        result = {"chunks": options.chunks, "loading": loading, **change(gateway, program)}
+        result = {"chunks": options.chunks, "loading": loading, **change(gateway, program, options.server)}
         for one in clients:
             one.stop()
         result["missing"] = int(gateway.psql(f"--command={MISSING}").strip())
@@ -81,6 +92,7 @@ def main() -> None:
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Changes the model under load; bench/README.md has more.")
     parser.add_argument("--chunks", type=int, default=2000, help="texts, each of one chunk (default: 2000)")
+    parser.add_argument("--server", action="store_true", help="ask a server of embeddings in place of models")
     parser.add_argument("--alone", type=float, default=5, help="seconds of load before the change begins (default: 5)")
     return parser.parse_args()
 
@@ -90,10 +102,10 @@ def text() -> str:
     return ". ".join(sentence() for _ in range(8)) + f". Number {random.randrange(10**9)}."
 
 
-def change(gateway: Gateway, program: Path) -> dict[str, object]:
+def change(gateway: Gateway, program: Path, asks_server: bool) -> dict[str, object]:
     """Makes the second generation, killed twice, switches to it and back. What that took."""
-    folder = other_model(gateway)
-    command = [str(program), "embeddings", "reindex", "--model", str(folder)]
+    model = ["other letters", "--dimensions", str(OTHER_DIMENSIONS)] if asks_server else [str(other_model(gateway))]
+    command = [str(program), "embeddings", "reindex", "--model", *model]
     options = {"env": gateway.environment, "cwd": gateway.work_dir}
     first = gateway.psql(f"--command={ACTIVE}").strip()
     began, stored = time.monotonic(), []
@@ -170,12 +182,13 @@ class Load(threading.Thread):
 class Searching(Load):
     kind = "search"
 
-    def __init__(self, gateway: Gateway, board: str):
+    def __init__(self, gateway: Gateway, board: str, question: str):
         super().__init__(gateway, board)
+        self.question = question
         self.scores: dict[str, set[float]] = {}
 
     def once(self, number: int) -> None:
-        search = self.client.ask(SEARCH, board=self.board, query=QUESTION)["board"]["search"]
+        search = self.client.ask(SEARCH, board=self.board, query=self.question)["board"]["search"]
         generation = search["plan"]["generation"]
         if not generation or search["plan"]["note"]:
             raise Failure(f"found by words only: {search['plan']}")

@@ -105,6 +105,25 @@ async fn queries_overtake_passages() {
 }
 
 #[tokio::test]
+async fn calls_take_turns() {
+    let gated = Gated::new(100);
+    let long = |name: &str| (0..3).map(|number| format!("{name}{number}{}", "x".repeat(3000))).collect::<Vec<_>>();
+    let (one, other, short) = (long("one"), long("other"), texts(&["short", "and", "quick"]));
+    let mut calls = [&one, &other, &short].map(|call| Box::pin(gated.pool.run(call, Purpose::Passage)));
+    enqueue(&mut calls[0]);
+    assert_eq!(gated.given(), one[..1]);
+    calls[1..].iter_mut().for_each(enqueue);
+    for expected in [&one[1..2], &other[..1], &short[..], &one[2..], &other[1..2], &other[2..]] {
+        gated.go_on();
+        assert_eq!(gated.given(), expected);
+    }
+    gated.go_on();
+    for call in calls {
+        assert_eq!(call.await.unwrap().len(), 3);
+    }
+}
+
+#[tokio::test]
 async fn who_no_longer_waits_is_skipped_and_takes_no_room() {
     let gated = Gated::new(2);
     let (working, given_up, wanted) = (texts(&["working"]), texts(&["given", "up"]), texts(&["wanted"]));

@@ -29,7 +29,7 @@ use crate::{
 
 /// What a handler of a test does with a job.
 #[derive(Clone, Copy)]
-enum Act {
+pub(crate) enum Act {
     Do,
     Fail(Code),
     Panic,
@@ -60,6 +60,10 @@ impl Handler for Tested {
         1
     }
 
+    fn is_slow(&self) -> bool {
+        self.job_type == JobType::CreateEmbeddings
+    }
+
     async fn run(&self, jobs: &[Job], beat: &Beat) -> Vec<Result<()>> {
         let _ = self.given.send(jobs.to_vec());
         let mut results = Vec::new();
@@ -82,31 +86,31 @@ impl Handler for Tested {
     }
 }
 
-struct Work {
+pub(crate) struct Work {
     running: Running,
     given: mpsc::UnboundedReceiver<Vec<Job>>,
 }
 
 impl Work {
     /// The next batch.
-    async fn given(&mut self) -> Vec<Job> {
+    pub(crate) async fn given(&mut self) -> Vec<Job> {
         let batch = tokio::time::timeout(Duration::from_secs(20), self.given.recv()).await;
         batch.expect("a batch within 20 s").expect("the handler lives")
     }
 }
 
-fn work(app: &TestApp, job_type: JobType, act: impl Fn(&Job) -> Act + Send + Sync + 'static) -> Work {
+pub(crate) fn work(app: &TestApp, job_type: JobType, act: impl Fn(&Job) -> Act + Send + Sync + 'static) -> Work {
     let (sender, given) = mpsc::unbounded_channel();
     let handler = Tested { job_type, given: sender, act: Box::new(act), then: None };
     Work { running: app.app.start_jobs_with(&app.config, vec![Arc::new(handler)]), given }
 }
 
-async fn claim(store: &Store, most: usize, worker: &str, after: Option<BoardId>) -> Vec<Job> {
-    let claim = JobClaim { job_type: JobType::ExtractText, most, worker: worker.into(), after };
+pub(crate) async fn claim(store: &Store, most: usize, worker: &str, after: Option<BoardId>) -> Vec<Job> {
+    let claim = JobClaim { job_type: JobType::ExtractText, least_priority: 1, most, worker: worker.into(), after };
     store.claim(&claim).await.unwrap()
 }
 
-async fn jobs_of(app: &TestApp, condition: &str) -> Vec<String> {
+pub(crate) async fn jobs_of(app: &TestApp, condition: &str) -> Vec<String> {
     values(
         &app.sql,
         &format!("SELECT job_type || ' ' || status || ' ' || attempts FROM processing_jobs WHERE {condition} ORDER BY created_at, id"),
@@ -115,7 +119,7 @@ async fn jobs_of(app: &TestApp, condition: &str) -> Vec<String> {
 }
 
 /// A board without jobs on which there is a resource, the node of number 2.
-async fn quiet(variables: &[(&str, &str)]) -> (TestApp, Account, Board) {
+pub(crate) async fn quiet(variables: &[(&str, &str)]) -> (TestApp, Account, Board) {
     let app = TestApp::with(variables).await;
     let owner = app.account("owner@example.org").await;
     let board = BoardBuilder::new(owner.id, "Board").nodes(6).make(&app).await;
@@ -196,45 +200,6 @@ async fn nobody_works_on_a_text_that_is_being_written() {
     assert_eq!(claim(store, 8, "two", None).await, []);
     store.settle("one", &[(claimed[0].clone(), Ending::Done(None))]).await.unwrap();
     assert_eq!(claim(store, 8, "two", None).await.len(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn boards_take_turns_and_priority_comes_first() {
-    let app = TestApp::new().await;
-    let owner = app.account("owner@example.org").await;
-    let large = BoardBuilder::new(owner.id, "Large").nodes(400).make(&app).await;
-    let mut small = Vec::new();
-    for number in 0..5 {
-        small.push(BoardBuilder::new(owner.id, &format!("Small {number}")).nodes(4).make(&app).await);
-    }
-    let store = &app.app.store;
-    // 320 jobs asked for before the others, and three boards' worth of places: everybody gets their share.
-    let boards = |jobs: &[Job]| jobs.iter().map(|job| job.board_id).collect::<HashSet<_>>();
-    let first = claim(store, 12, "one", None).await;
-    assert_eq!((first.len(), boards(&first).len()), (12, 6), "two of each of six boards");
-    // Fewer places than boards: the turn goes on where it was, and around.
-    let mut all: Vec<BoardId> = small.iter().map(|board| board.id).chain([large.id]).collect();
-    all.sort();
-    app.sql.batch_execute("UPDATE processing_jobs SET status = 'pending', worker = NULL").await.unwrap();
-    let of = |jobs: &[Job]| {
-        let mut boards: Vec<BoardId> = jobs.iter().map(|job| job.board_id).collect();
-        boards.sort();
-        boards
-    };
-    assert_eq!(of(&claim(store, 4, "two", None).await), all[..4]);
-    assert_eq!(of(&claim(store, 4, "three", Some(all[3])).await), [all[0], all[1], all[4], all[5]]);
-    app.sql.batch_execute("UPDATE processing_jobs SET status = 'pending', worker = NULL").await.unwrap();
-    // One job of a higher priority comes before all others; what is not due yet does not.
-    let urgent = NewJob::new(small[2].id, small[2].nodes[3], JobType::ExtractText, 9);
-    store.enqueue(&[urgent.clone(), urgent]).await.unwrap();
-    let later = NewJob::new(large.id, large.nodes[398], JobType::ExtractText, 10);
-    store.enqueue(&[later]).await.unwrap();
-    app.sql
-        .batch_execute("UPDATE processing_jobs SET scheduled_for = now() + interval '1 hour' WHERE priority = 10")
-        .await
-        .unwrap();
-    let claimed = claim(store, 8, "four", None).await;
-    assert_eq!(claimed.iter().map(|job| job.priority).collect::<Vec<_>>(), [9]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -39,6 +39,7 @@ mod history;
 mod idempotency;
 mod import;
 mod jobs;
+mod lanes;
 mod languages;
 mod lists;
 mod local_pg;

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use ragboard::search::models::Models;
+use ragboard::{
+    domain::{GenerationState, NodeId, SearchIndex},
+    search::models::Models,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -283,6 +286,29 @@ async fn an_edit_is_found_and_embeds_only_what_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_title_goes_with_each_chunk_as_far_as_there_is_room() {
+    let library = Library::new().await;
+    let title = format!("  Lighthouses {}", "and ships ".repeat(40));
+    let id = library.write(&title, "The keeper trims the lamp.", json!({})).await;
+    library.settle().await;
+    let (app, node) = (&library.app, id.parse::<NodeId>().unwrap());
+    let short: String = title.trim().chars().take(200).collect();
+    // Nothing has a vector of a generation that does not begin before this.
+    app.sql.batch_execute("DELETE FROM embeddings").await.unwrap();
+    let store = &app.app.store;
+    let generation = store.generations(&[GenerationState::Active]).await.unwrap().remove(0);
+    let chunks = store.unembedded(&[node], &generation, 10).await.unwrap();
+    let texts: Vec<&str> = chunks.iter().map(|chunk| chunk.text.as_str()).collect();
+    assert_eq!(texts, [format!("{short}\n\nThe keeper trims the lamp.")]);
+    // By that text a chunk is known when it is cut again.
+    let known = format!(
+        "SELECT content_digest = sha256(convert_to('{}', 'UTF8')) FROM chunks WHERE node_id = '{}'",
+        texts[0], node.0
+    );
+    assert_eq!(value(&app.sql, &known).await, "t");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_waits_to_be_indexed_makes_an_answer_incomplete() {
     let library = Library::new().await;
     let (app, owner, board) = library.stop().await;
@@ -291,7 +317,7 @@ async fn what_waits_to_be_indexed_makes_an_answer_incomplete() {
     let input = json!({ "boardId": board.id.to_string(), "title": "New", "content": "More about locks." });
     let made = mutate(&app, &owner, "createResourceNode", "CreateResourceNodeInput", "node { id }", input).await;
     assert_eq!(search().await["plan"]["complete"], false);
-    let node: ragboard::domain::NodeId = made["node"]["id"].as_str().unwrap().parse().unwrap();
+    let node: NodeId = made["node"]["id"].as_str().unwrap().parse().unwrap();
     app.app.indexing.cut(node, 5).await.unwrap();
     app.sql
         .execute(

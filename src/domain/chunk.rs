@@ -83,8 +83,8 @@ pub struct SourceText {
     pub board_id: BoardId,
     /// Version of the node that the text is of.
     pub version: i64,
-    /// Title.
-    pub title: Option<String>,
+    /// Title, as far as it goes with each chunk; may be empty.
+    pub title: String,
     /// Content.
     pub content: Option<String>,
     /// What was extracted.

@@ -12,6 +12,10 @@ use super::{BoardId, Code, Cursor, Error, JobId, NodeId, SortKey, words::words};
 
 /// Names the order of jobs inside cursors.
 pub const JOB_ORDER: &str = "job";
+/// The priority of what may wait longest.
+pub const LEAST_PRIORITY: i32 = 1;
+/// The priority of what imports ask for; what somebody waits for is above it.
+pub const IMPORT_PRIORITY: i32 = 3;
 /// The first wait before another try; each further one is four times as long.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 /// The longest.
@@ -144,6 +148,8 @@ impl NewJob {
 pub struct JobClaim {
     /// What they do.
     pub job_type: JobType,
+    /// None of a lower priority, from 1.
+    pub least_priority: i32,
     /// At most so many, shared out evenly between the boards that have some.
     pub most: usize,
     /// The name of the batch; no two batches have the same.

@@ -9,18 +9,41 @@ use tokio::{
 };
 
 use super::{Bells, Handler, Shared, Stop, batch};
-use crate::domain::{BoardId, Job, JobClaim};
+use crate::domain::{
+    BoardId, Job, JobClaim,
+    job::{IMPORT_PRIORITY, LEAST_PRIORITY},
+};
 
 /// How long a lane that was woken waits for what comes with it: many small commits are one look.
 const GATHER: Duration = Duration::from_millis(20);
 
-pub(super) async fn run(
-    shared: Arc<Shared>,
+/// See the module.
+pub(super) struct Lane {
     handler: Arc<dyn Handler>,
-    bell: Arc<Notify>,
-    bells: Bells,
-    mut stopping: watch::Receiver<Stop>,
-) {
+    /// Jobs below this priority are left to another lane.
+    least_priority: i32,
+    /// Wakes it.
+    pub(super) bell: Arc<Notify>,
+}
+
+impl Lane {
+    /// The lanes of a handler: one for everything and, if it is slow, one that imports do not enter.
+    pub(super) fn of(handler: Arc<dyn Handler>) -> Vec<Lane> {
+        let lane = |least_priority| Lane { handler: Arc::clone(&handler), least_priority, bell: Arc::default() };
+        let mut lanes = vec![lane(LEAST_PRIORITY)];
+        if handler.is_slow() {
+            lanes.push(lane(IMPORT_PRIORITY + 1));
+        }
+        lanes
+    }
+
+    pub(super) async fn run(self, shared: Arc<Shared>, bells: Bells, stopping: watch::Receiver<Stop>) {
+        run(self, shared, bells, stopping).await;
+    }
+}
+
+async fn run(lane: Lane, shared: Arc<Shared>, bells: Bells, mut stopping: watch::Receiver<Stop>) {
+    let Lane { handler, least_priority, bell } = lane;
     let slots = Arc::new(Semaphore::new(handler.parallel().max(1)));
     let mut batches = JoinSet::new();
     let (mut served, mut number, mut is_failing) = (None, 0_u64, false);
@@ -31,9 +54,10 @@ pub(super) async fn run(
             _ = stopping.changed() => continue,
         };
         number += 1;
-        let worker = format!("{}/{}/{number}", shared.process, handler.job_type().as_str());
+        let worker = format!("{}/{}/{least_priority}/{number}", shared.process, handler.job_type().as_str());
         let claim = JobClaim {
             job_type: handler.job_type(),
+            least_priority,
             most: handler.batch().max(1),
             worker: worker.clone(),
             after: served,

@@ -1,6 +1,7 @@
 //! Background work: takes jobs from the queue and hands them, batch by batch, to who can do them.
 //!
-//! Each handler has a lane of its own, so that quick work never waits behind slow work. A lane is woken when something was
+//! Each handler has a lane of its own, so that quick work never waits behind slow work, and slow ones have two, so that an edit
+//! does not wait behind an import. A lane is woken when something was
 //! committed here or elsewhere, and looks by itself once a second. What a handler does is in files beside this one; what a job
 //! is, and when it is tried again, is `domain/job.rs`; how the queue is fair is `store/job/queue.rs`.
 //!
@@ -27,6 +28,7 @@ use tokio::{
 use uuid::Uuid;
 
 pub use self::beat::Beat;
+use self::lane::Lane;
 use self::numbers::Tally;
 pub use self::numbers::{Numbers, TypeNumbers};
 use crate::{
@@ -51,6 +53,11 @@ pub trait Handler: Send + Sync {
     fn batch(&self) -> usize;
     /// How many batches it works on at the same time in this process, from 1.
     fn parallel(&self) -> usize;
+    /// Whether jobs above the priority of imports get a second lane, because a batch takes so long that somebody who waits for
+    /// an edit would notice.
+    fn is_slow(&self) -> bool {
+        false
+    }
     /// Does jobs: one result for each, in their order. A job may come twice, also after it was done; it may be given up in the
     /// middle, when the program stops. An error with a code that passes (`Overloaded`, `Timeout`, `RateLimited`, `ReadOnly`)
     /// puts the job off without it being an attempt; others count. The message of an error is shown to whoever sees the node.
@@ -103,9 +110,10 @@ impl Runner {
         let (stop, stopping) = watch::channel(Stop::No);
         let shared = Arc::new(self.shared);
         let mut tasks = JoinSet::new();
-        let bells = Bells(self.handlers.iter().map(|_| Arc::default()).collect());
-        for (handler, bell) in self.handlers.into_iter().zip(&bells.0) {
-            tasks.spawn(lane::run(Arc::clone(&shared), handler, Arc::clone(bell), bells.clone(), stopping.clone()));
+        let lanes: Vec<Lane> = self.handlers.into_iter().flat_map(Lane::of).collect();
+        let bells = Bells(lanes.iter().map(|lane| Arc::clone(&lane.bell)).collect());
+        for lane in lanes {
+            tasks.spawn(lane.run(Arc::clone(&shared), bells.clone(), stopping.clone()));
         }
         tasks.spawn(look_after(Arc::clone(&shared), bells.clone(), stopping));
         Running { shared, bells, stop, tasks }

@@ -15,8 +15,6 @@ use crate::domain::{
 const MAX_TEXT_BYTES: usize = 4 << 20;
 /// Chunks that are embedded by one request to the model and kept by one transaction.
 const CHUNKS_AT_ONCE: usize = 64;
-/// Longer titles do not go with each chunk.
-const MAX_TITLE_CHARS: usize = 200;
 
 /// See the module.
 pub struct Indexing {
@@ -109,7 +107,6 @@ impl Indexing {
 }
 
 fn cut(cutter: &dyn Cutter, source: SourceText) -> Result<CutText> {
-    let title: String = source.title.unwrap_or_default().trim().chars().take(MAX_TITLE_CHARS).collect();
     let texts = [(ChunkField::Content, source.content), (ChunkField::ExtractedText, source.extracted_text)];
     let mut cut = CutText {
         node_id: source.node_id,
@@ -119,7 +116,7 @@ fn cut(cutter: &dyn Cutter, source: SourceText) -> Result<CutText> {
         language: source.language,
         field: ChunkField::Title,
         pieces: Vec::new(),
-        title,
+        title: source.title,
     };
     let mut read = None;
     for (field, text) in texts {

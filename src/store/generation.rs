@@ -7,14 +7,14 @@ use uuid::Uuid;
 
 use super::{
     Store,
-    chunk::EMBEDDED_TEXT,
+    chunk::{unembedded, unembedded_from},
     error::unexpected,
     statement::Statement,
-    transaction::{begin, commit, roll_back},
+    transaction::{begin, end},
 };
 use crate::domain::{
-    BoardId, ChunkId, Coverage, Error, Generation, GenerationId, GenerationState, Generations, NodeId, Provider,
-    Result, Unembedded,
+    ChunkId, Coverage, Error, Generation, GenerationId, GenerationState, Generations, Provider, Result, Unembedded,
+    job::IMPORT_PRIORITY,
 };
 
 /// Columns of a generation `g`, in the order of [`GenerationRow`].
@@ -127,33 +127,24 @@ pub(super) async fn make(
             .sql(")");
         let _: Vec<String> = store.run(&mut connection, partition).await?;
         // What was cut before there was a model.
-        let enqueue = Statement::<SqlUuid>::new("generations.enqueue").sql(
-            "INSERT INTO processing_jobs (board_id, resource_id, job_type, priority) \
-             SELECT i.board_id, i.node_id, 'create_embeddings', 3 FROM indexed_resources i ON CONFLICT DO NOTHING RETURNING id",
-        );
+        let enqueue = Statement::<SqlUuid>::new("generations.enqueue")
+            .sql(
+                "INSERT INTO processing_jobs (board_id, resource_id, job_type, priority) \
+                 SELECT i.board_id, i.node_id, 'create_embeddings', ",
+            )
+            .bind::<Integer, _>(IMPORT_PRIORITY)
+            .sql(" FROM indexed_resources i ON CONFLICT DO NOTHING RETURNING id");
         if generation.state == GenerationState::Active {
             let _: Vec<Uuid> = store.run(&mut connection, enqueue).await?;
         }
         Ok(generation)
     };
-    match make.await {
-        Ok(generation) => {
-            commit(&mut connection).await?;
-            Ok(generation)
-        }
-        Err(error) => {
-            roll_back(&mut connection).await;
-            Err(error)
-        }
-    }
+    let made = make.await;
+    end(&mut connection, made).await
 }
 
-/// Makes a generation active if its vectors are there, and keeps the one that was; `None` if they are gone.
-async fn activate(
-    store: &Store,
-    connection: &mut AsyncPgConnection,
-    to: GenerationId,
-) -> Result<Option<Option<GenerationId>>> {
+/// Makes a generation active if its vectors are there, and keeps the one that was.
+async fn activate(store: &Store, connection: &mut AsyncPgConnection, to: GenerationId) -> Result<Option<GenerationId>> {
     lock(store, connection).await?;
     let keep = Statement::<SqlUuid>::new("generations.keep")
         .sql("UPDATE embedding_generations g SET state = 'kept' WHERE g.state = 'active' AND g.id <> ")
@@ -168,7 +159,10 @@ async fn activate(
         .bind::<SqlUuid, _>(to.0)
         .sql(" RETURNING g.id");
     let activated: Vec<Uuid> = store.run(connection, activate).await?;
-    Ok((!activated.is_empty()).then(|| before.into_iter().next().map(GenerationId)))
+    if activated.is_empty() {
+        return Err(Error::invalid("The vectors of this generation are gone"));
+    }
+    Ok(before.into_iter().next().map(GenerationId))
 }
 
 #[async_trait]
@@ -191,11 +185,9 @@ impl Generations for Store {
     }
 
     async fn missing(&self, generation: &Generation, after: Option<ChunkId>, limit: usize) -> Result<Vec<Unembedded>> {
-        let rows: Vec<(Uuid, Uuid, Uuid, String)> = self
+        let rows = self
             .fetch(|| {
-                Statement::<(SqlUuid, SqlUuid, SqlUuid, Text)>::new("generations.missing")
-                    .sql("SELECT c.id, c.board_id, c.node_id, ")
-                    .sql(EMBEDDED_TEXT)
+                unembedded("generations.missing")
                     .sql(" FROM chunks c JOIN resource_nodes r ON r.node_id = c.node_id WHERE c.id > ")
                     .bind::<SqlUuid, _>(after.map_or(Uuid::nil(), |after| after.0))
                     .sql(" AND NOT EXISTS (SELECT FROM embeddings e WHERE e.chunk_id = c.id AND e.generation_id = ")
@@ -204,32 +196,14 @@ impl Generations for Store {
                     .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
             })
             .await?;
-        let unembedded = |(chunk, board, node, text)| Unembedded {
-            chunk_id: ChunkId(chunk),
-            board_id: BoardId(board),
-            node_id: NodeId(node),
-            text,
-        };
-        Ok(rows.into_iter().map(unembedded).collect())
+        Ok(rows.into_iter().map(unembedded_from).collect())
     }
 
     async fn switch(&self, to: &Generation) -> Result<Option<GenerationId>> {
         let mut connection = self.connection().await?;
         begin(&mut connection).await?;
-        match activate(self, &mut connection, to.id).await {
-            Ok(Some(before)) => {
-                commit(&mut connection).await?;
-                Ok(before)
-            }
-            Ok(None) => {
-                roll_back(&mut connection).await;
-                Err(Error::invalid("The vectors of this generation are gone"))
-            }
-            Err(error) => {
-                roll_back(&mut connection).await;
-                Err(error)
-            }
-        }
+        let switched = activate(self, &mut connection, to.id).await;
+        end(&mut connection, switched).await
     }
 
     async fn give_up(&self, generation: &Generation) -> Result<()> {

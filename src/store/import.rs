@@ -24,6 +24,7 @@ use super::{
 use crate::domain::{
     BoardId, Error, Logged, NodeId, NodeType, Origin as ChangeOrigin, Placement, Rect, Result, UserId,
     import::{KnownNode, Origin},
+    job::IMPORT_PRIORITY,
 };
 
 /// Rows per statement.
@@ -53,11 +54,14 @@ impl Store {
         begin(&mut connection).await?;
         // Another import may hold the board for longer than a request may take, and reading files happens in between. What
         // somebody writes by hand is worked on before what was imported.
-        let settings = Statement::<Text>::new("import.settings").sql(
-            "SELECT set_config('statement_timeout', '10min', true) \
+        let settings = Statement::<Text>::new("import.settings")
+            .sql(
+                "SELECT set_config('statement_timeout', '10min', true) \
              || set_config('idle_in_transaction_session_timeout', '0', true) \
-             || set_config('ragboard.job_priority', '3', true)",
-        );
+             || set_config('ragboard.job_priority', ",
+            )
+            .bind::<Text, _>(IMPORT_PRIORITY.to_string())
+            .sql(", true)");
         let _: Vec<String> = self.run(&mut connection, settings).await?;
 
         let mut import = BoardImport {

@@ -4,7 +4,7 @@
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
 
 use super::error::from_diesel;
-use crate::domain::Result;
+use crate::domain::{Error, Result};
 
 /// In one message, so that the mark costs no round trip.
 const BEGIN: &str = "BEGIN; SET LOCAL ragboard.gateway = 'on'";
@@ -19,6 +19,20 @@ pub(super) async fn commit(connection: &mut AsyncPgConnection) -> Result<()> {
     AnsiTransactionManager::commit_transaction(connection)
         .await
         .map_err(|error| from_diesel("transaction.commit", error))
+}
+
+/// Commits what went well, and undoes what did not.
+pub(super) async fn end<T, E: From<Error>>(connection: &mut AsyncPgConnection, outcome: Result<T, E>) -> Result<T, E> {
+    match outcome {
+        Ok(done) => {
+            commit(connection).await?;
+            Ok(done)
+        }
+        Err(failure) => {
+            roll_back(connection).await;
+            Err(failure)
+        }
+    }
 }
 
 /// Undoes everything. A connection on which this fails is closed by the pool, which undoes it too.

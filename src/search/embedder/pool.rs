@@ -1,6 +1,6 @@
 //! A few threads of their own for work that would hold up everybody else, and two bounded queues before them.
 //!
-//! Texts wait one by one, so a long call does not hold up a short one, and texts of several callers are worked on together.
+//! Calls take turns, so a long one does not hold up a short one, and texts of several callers are worked on together.
 //! Queries go before passages. A full queue refuses at once; who no longer waits is skipped. Nothing about models is known here.
 
 use std::{
@@ -38,9 +38,15 @@ struct Shared {
 
 #[derive(Default)]
 struct Queues {
-    queries: VecDeque<Waiting>,
-    passages: VecDeque<Waiting>,
+    queries: Queue,
+    passages: Queue,
     ended: bool,
+}
+
+/// The texts of calls, which take turns. None is empty.
+#[derive(Default)]
+struct Queue {
+    calls: VecDeque<VecDeque<Waiting>>,
 }
 
 /// A text, and who waits for its vector.
@@ -100,7 +106,7 @@ impl Shared {
     }
 
     fn add(&self, texts: &[String], purpose: Purpose) -> Result<Vec<oneshot::Receiver<Result<Vec<f32>>>>> {
-        let (waiting, answers): (Vec<_>, Vec<_>) = texts
+        let (waiting, answers): (VecDeque<_>, Vec<_>) = texts
             .iter()
             .map(|text| {
                 let (answer, receiver) = oneshot::channel();
@@ -110,12 +116,12 @@ impl Shared {
         let mut queues = self.lock();
         let queue = queues.of(purpose);
         if queue.len() >= self.capacity {
-            queue.retain(|waiting| !waiting.answer.is_closed());
+            queue.forget_given_up();
         }
         if queue.len() >= self.capacity {
             return Err(Error::new(Code::Overloaded, "Too many texts wait for their embedding; try again"));
         }
-        queue.extend(waiting);
+        queue.add(waiting);
         drop(queues);
         self.changed.notify_all();
         Ok(answers)
@@ -129,7 +135,7 @@ impl Shared {
                 return None;
             }
             for purpose in [Purpose::Query, Purpose::Passage] {
-                let lot = take_lot(queues.of(purpose));
+                let lot = queues.of(purpose).next_lot();
                 if !lot.is_empty() {
                     return Some((lot, purpose));
                 }
@@ -140,7 +146,7 @@ impl Shared {
 }
 
 impl Queues {
-    fn of(&mut self, purpose: Purpose) -> &mut VecDeque<Waiting> {
+    fn of(&mut self, purpose: Purpose) -> &mut Queue {
         match purpose {
             Purpose::Query => &mut self.queries,
             Purpose::Passage => &mut self.passages,
@@ -148,18 +154,56 @@ impl Queues {
     }
 }
 
-fn take_lot(queue: &mut VecDeque<Waiting>) -> Vec<Waiting> {
-    let (mut lot, mut bytes) = (Vec::new(), 0);
-    while lot.len() < MAX_LOT
-        && let Some(waiting) = queue.front()
-    {
-        bytes += waiting.text.len();
-        if bytes > MAX_LOT_BYTES && !lot.is_empty() && !waiting.answer.is_closed() {
+impl Queue {
+    /// How many texts wait, also of those who gave up.
+    fn len(&self) -> usize {
+        self.calls.iter().map(VecDeque::len).sum()
+    }
+
+    fn add(&mut self, call: VecDeque<Waiting>) {
+        if !call.is_empty() {
+            self.calls.push_back(call);
+        }
+    }
+
+    fn forget_given_up(&mut self) {
+        for call in &mut self.calls {
+            call.retain(|waiting| !waiting.answer.is_closed());
+        }
+        self.calls.retain(|call| !call.is_empty());
+    }
+
+    /// What is worked on at once: texts of the call whose turn it is and, where it has few, of those after it.
+    fn next_lot(&mut self) -> Vec<Waiting> {
+        let (mut lot, mut bytes) = (Vec::new(), 0);
+        while let Some(mut call) = self.calls.pop_front() {
+            let before = lot.len();
+            while lot.len() < MAX_LOT
+                && let Some(waiting) = call.front()
+            {
+                let waits = !waiting.answer.is_closed();
+                let more = bytes + waiting.text.len();
+                if waits && more > MAX_LOT_BYTES && !lot.is_empty() {
+                    break;
+                }
+                if waits {
+                    bytes = more;
+                }
+                lot.extend(call.pop_front().filter(|_| waits));
+            }
+            if call.is_empty() {
+                continue;
+            }
+            // Whose first text has no room keeps its turn.
+            if lot.len() > before {
+                self.calls.push_back(call)
+            } else {
+                self.calls.push_front(call)
+            }
             break;
         }
-        lot.extend(queue.pop_front().filter(|waiting| !waiting.answer.is_closed()));
+        lot
     }
-    lot
 }
 
 /// Works on a lot and tells everybody. A text that makes the work panic spoils only its own answer.

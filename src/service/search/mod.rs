@@ -30,7 +30,7 @@ pub use self::{
 };
 use self::{
     fusion::fuse,
-    weights::{Weights, weigh},
+    weights::{Anchors, Weights, weigh},
 };
 use super::Services;
 use crate::domain::{
@@ -182,24 +182,25 @@ impl Services {
             self.ports.search.rank(area, request.grouping, by_text, by_vector)
         };
         let scans_words = rows <= self.search_limits.scan_words;
-        // Where there is much to weigh, an index is asked for the rare words first.
-        let weights = ways.terms.as_ref().map(|terms| weigh(terms, !scans_words));
-        let by_words = |terms: &Terms, only_rare: bool| {
-            let weights = weigh(terms, only_rare).by_config;
-            if scans_words { TextPlan::Scan(weights) } else { TextPlan::Index(weights) }
+        let by_words = |weights: &Weights| match scans_words {
+            true => TextPlan::Scan(weights.by_config.clone()),
+            false => TextPlan::Index(weights.by_config.clone()),
         };
-        let by_text = ways.terms.as_ref().map_or(TextPlan::None, |terms| by_words(terms, !scans_words));
+        // Where there is much to weigh, an index is asked for the rare words first.
+        let anchors = if scans_words { Anchors::All } else { Anchors::Rare };
+        let weights = ways.terms.as_ref().map(|terms| weigh(terms, rows, anchors)).unwrap_or_default();
+        let mut by_text = if ways.terms.is_some() { by_words(&weights) } else { TextPlan::None };
         let mut found = rank(strategy, by_text.clone()).await?;
         let lost = strategy == Strategy::Index && lost_too_many(&found, rows);
-        let has_all_words = weights.as_ref().is_none_or(|weights| has_all(&found, weights));
-        if lost || !has_all_words {
-            if lost {
-                strategy = Strategy::IndexThenExact;
+        if lost {
+            strategy = Strategy::IndexThenExact;
+        }
+        let least = least_of_full(&found);
+        let lacks_words = weights.most_unseen > least;
+        if lost || lacks_words {
+            if lacks_words && let Some(terms) = &ways.terms {
+                by_text = by_words(&weigh(terms, rows, Anchors::Above(least)));
             }
-            let by_text = match &ways.terms {
-                Some(terms) if !has_all_words => by_words(terms, false),
-                _ => by_text,
-            };
             found = rank(strategy, by_text).await?;
         }
         let is_exact = strategy != Strategy::Index;
@@ -316,12 +317,11 @@ fn lost_too_many(found: &Found, rows: i64) -> bool {
     by_vector < CANDIDATES && found.vectors < rows.min((CANDIDATES * 4) as i64)
 }
 
-/// Whether no chunk that the index of words was not asked for can be among the best: what is common only weighs less.
-fn has_all(found: &Found, weights: &Weights) -> bool {
+/// What a chunk has to score at least to be among the candidates by words: nothing, as long as there is room for more.
+fn least_of_full(found: &Found) -> f64 {
     let scores: Vec<f64> =
         found.candidates.iter().filter_map(|candidate| candidate.by_text.map(|(.., score)| score)).collect();
-    let least = scores.iter().copied().fold(f64::INFINITY, f64::min);
-    weights.most_unseen == 0.0 || (scores.len() >= CANDIDATES && least >= weights.most_unseen)
+    if scores.len() < CANDIDATES { 0.0 } else { scores.into_iter().fold(f64::INFINITY, f64::min) }
 }
 
 /// The middle of vectors, as one vector of unit length.

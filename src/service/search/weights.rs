@@ -1,64 +1,121 @@
 //! How much the words of a query weigh (BM25: Robertson, Zaragoza, The Probabilistic Relevance Framework, 2009), and which of
 //! them an index is asked for. The part of the formula that belongs to the document is in the database.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use crate::domain::{Term, Terms, WordWeights};
+use crate::domain::{CANDIDATES, Term, Terms, WordWeights};
 
 /// The most that the document's part of the formula can come to: k1 + 1.
 const MOST_OF_DOCUMENT: f64 = 2.2;
 /// Words that stand in a larger part of the chunks do not help to find candidates in an index.
 const COMMON: f64 = 0.05;
 
+/// Chunks that the rare words should lead to: with fewer, the list of candidates may not become full.
+const ENOUGH: f64 = 4.0 * CANDIDATES as f64;
+
+/// Which words an index is asked for; the others only weigh what it finds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Anchors {
+    /// All of them.
+    All,
+    /// Rare ones, and the next rarest until they probably lead to enough.
+    Rare,
+    /// As few as find everything that scores more than this.
+    Above(f64),
+}
+
 /// The weights of a query.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Weights {
-    /// By configuration.
+    /// By configuration, without those in which an index is asked for nothing.
     pub(super) by_config: Vec<WordWeights>,
     /// The most that a chunk can score which has none of the words that the index is asked for.
     pub(super) most_unseen: f64,
 }
 
-/// Weighs the words. A word of the query has one weight, however differently it is stemmed in languages that meet in a scope.
-/// With `only_rare`, an index is asked for rare words alone, if there are any.
-pub(super) fn weigh(terms: &Terms, only_rare: bool) -> Weights {
+/// How common a word of the query is, however differently it is stemmed in languages that meet in a scope.
+struct Word<'a> {
+    /// Part of the sample that has it.
+    share: f64,
+    weight: f64,
+    /// As what it stands in each configuration.
+    terms: Vec<&'a Term>,
+}
+
+/// The words of a query, the rarest first. A word has one weight in all languages.
+fn by_rarity(terms: &Terms) -> Vec<Word<'_>> {
     let looked_at = terms.looked_at as f64;
-    let mut found: HashMap<i32, i64> = HashMap::new();
+    let mut by_ordinal: BTreeMap<i32, Vec<&Term>> = BTreeMap::new();
     for term in &terms.terms {
-        *found.entry(term.ordinal).or_default() += term.found;
+        by_ordinal.entry(term.ordinal).or_default().push(term);
     }
-    let share = |term: &Term| found.get(&term.ordinal).copied().unwrap_or_default() as f64 / looked_at.max(1.0);
-    let weight = |term: &Term| {
-        let found = found.get(&term.ordinal).copied().unwrap_or_default() as f64;
-        f64::from(term.times) * (1.0 + (looked_at - found + 0.5) / (found + 0.5)).ln()
+    let word = |terms: Vec<_>| {
+        let found = terms.iter().map(|term: &&Term| term.found).sum::<i64>() as f64;
+        let weight = (1.0 + (looked_at - found + 0.5) / (found + 0.5)).ln();
+        Word { share: (found + 0.5) / (looked_at + 1.0), weight, terms }
     };
-    let has_rare = terms.terms.iter().any(|term| share(term) < COMMON);
-    let is_anchor = |term: &Term| !only_rare || !has_rare || share(term) < COMMON;
-    /// Weights by place, words that an index is asked for, and what the others come to at most.
-    type Parts = (BTreeMap<i32, f32>, Vec<String>, f64);
-    let mut by_config: BTreeMap<&str, Parts> = BTreeMap::new();
-    for term in &terms.terms {
-        let (weights, anchors, unseen) = by_config.entry(&term.config).or_default();
-        *weights.entry(term.place).or_default() += weight(term) as f32;
-        if is_anchor(term) {
-            anchors.push(term.lexeme.clone());
-        } else {
-            *unseen += weight(term) * MOST_OF_DOCUMENT;
+    let mut words: Vec<Word> = by_ordinal.into_values().map(word).collect();
+    words.sort_by(|one, other| one.share.total_cmp(&other.share));
+    words
+}
+
+/// How many of the words, the rarest first, an index is asked for in a scope of so many chunks.
+fn asked_for(words: &[Word], rows: i64, anchors: Anchors) -> usize {
+    match anchors {
+        Anchors::All => words.len(),
+        Anchors::Rare => {
+            let mut expected = 0.0;
+            let is_wanted = |word: &&Word| {
+                let is_wanted = word.share < COMMON || expected < ENOUGH;
+                expected += word.share * rows as f64;
+                is_wanted
+            };
+            words.iter().take_while(is_wanted).count()
+        }
+        Anchors::Above(score) => {
+            let mut unseen = 0.0;
+            let is_needless = |word: &&Word| {
+                unseen += most_of(word);
+                unseen <= score
+            };
+            words.len() - words.iter().rev().take_while(is_needless).count()
         }
     }
-    let most_unseen = by_config.values().map(|(_, _, unseen)| *unseen).fold(0.0, f64::max);
+}
+
+/// The most that a word can give a chunk, which is of one language.
+fn most_of(word: &Word) -> f64 {
+    let mut times: BTreeMap<&str, i32> = BTreeMap::new();
+    for term in &word.terms {
+        *times.entry(&term.config).or_default() += term.times;
+    }
+    word.weight * f64::from(times.into_values().max().unwrap_or_default()) * MOST_OF_DOCUMENT
+}
+
+/// Weighs the words for a scope of so many chunks.
+pub(super) fn weigh(terms: &Terms, rows: i64, anchors: Anchors) -> Weights {
+    let words = by_rarity(terms);
+    let asked_for = asked_for(&words, rows, anchors);
+    let mut by_config: BTreeMap<&str, (BTreeMap<i32, f32>, Vec<String>)> = BTreeMap::new();
+    for (place, word) in words.iter().enumerate() {
+        for term in &word.terms {
+            let (weights, anchors) = by_config.entry(&term.config).or_default();
+            *weights.entry(term.place).or_default() += (word.weight * f64::from(term.times)) as f32;
+            if place < asked_for {
+                anchors.push(term.lexeme.clone());
+            }
+        }
+    }
     let by_config = by_config
         .into_iter()
-        // A language in which no word is rare is asked for all of them.
-        .map(|(config, (weights, mut anchors, _))| {
-            if anchors.is_empty() {
-                anchors =
-                    terms.terms.iter().filter(|term| term.config == config).map(|term| term.lexeme.clone()).collect();
-            }
-            WordWeights { config: config.to_owned(), weights: weights.into_iter().collect(), anchors }
+        .filter(|(_, (_, anchors))| !anchors.is_empty())
+        .map(|(config, (weights, anchors))| WordWeights {
+            config: config.to_owned(),
+            weights: weights.into_iter().collect(),
+            anchors,
         })
         .collect();
-    Weights { by_config, most_unseen }
+    Weights { by_config, most_unseen: words.iter().skip(asked_for).map(most_of).sum() }
 }
 
 #[cfg(test)]
@@ -69,21 +126,46 @@ mod tests {
         Term { config: config.to_owned(), lexeme: lexeme.to_owned(), place, ordinal, times: 1, found }
     }
 
+    fn anchors(terms: &Terms, rows: i64, anchors: Anchors) -> (Vec<String>, f64) {
+        let weights = weigh(terms, rows, anchors);
+        (weights.by_config.into_iter().flat_map(|words| words.anchors).collect(), weights.most_unseen)
+    }
+
     #[test]
     fn rare_words_weigh_more_and_common_ones_are_not_looked_up() {
         let terms = Terms {
-            terms: vec![term("english", "lock", 5, 1, 500), term("english", "deadlock", 3, 2, 2)],
+            terms: vec![term("english", "lock", 5, 1, 500), term("english", "deadlock", 3, 2, 20)],
             looked_at: 1000,
         };
-        let weights = weigh(&terms, true);
+        let weights = weigh(&terms, 100_000, Anchors::Rare);
         let [words] = weights.by_config.as_slice() else { panic!("{weights:?}") };
         let [(3, rare), (5, common)] = words.weights.as_slice() else { panic!("{words:?}") };
-        // ln(1 + 998.5 / 2.5) and ln(1 + 500.5 / 500.5)
-        assert!((rare - 5.992).abs() < 0.001 && (common - 0.693).abs() < 0.001, "{words:?}");
+        // ln(1 + 980.5 / 20.5) and ln(1 + 500.5 / 500.5)
+        assert!((rare - 3.888).abs() < 0.001 && (common - 0.693).abs() < 0.001, "{words:?}");
         assert_eq!(words.anchors, ["deadlock"]);
         assert!((weights.most_unseen - 2.2 * std::f64::consts::LN_2).abs() < 0.001, "{}", weights.most_unseen);
-        assert_eq!(weigh(&terms, false).by_config[0].anchors, ["lock", "deadlock"]);
-        assert_eq!(weigh(&terms, false).most_unseen, 0.0);
+        assert_eq!(anchors(&terms, 100_000, Anchors::All), (vec!["deadlock".to_owned(), "lock".to_owned()], 0.0));
+        // A fiftieth of 20,000 chunks may not fill the list.
+        assert_eq!(anchors(&terms, 20_000, Anchors::Rare).0, ["deadlock", "lock"]);
+    }
+
+    #[test]
+    fn words_that_cannot_lead_to_a_score_are_not_looked_up() {
+        let terms = Terms {
+            terms: vec![
+                term("english", "the", 1, 1, 900),
+                term("english", "lock", 2, 2, 500),
+                term("english", "deadlock", 3, 3, 20),
+            ],
+            looked_at: 1000,
+        };
+        // They give at most 0.23, 1.52 and 8.55.
+        let names = |score| anchors(&terms, 100_000, Anchors::Above(score)).0;
+        assert_eq!(names(0.0), ["deadlock", "lock", "the"]);
+        assert_eq!(names(0.3), ["deadlock", "lock"]);
+        assert_eq!(names(1.6), ["deadlock", "lock"], "both together give more");
+        assert_eq!(names(1.8), ["deadlock"]);
+        assert!(names(11.0).is_empty());
     }
 
     #[test]
@@ -92,7 +174,7 @@ mod tests {
             terms: vec![term("english", "hous", 5, 1, 300), term("simple", "house", 6, 1, 1)],
             looked_at: 1000,
         };
-        let weights = weigh(&terms, false);
+        let weights = weigh(&terms, 1000, Anchors::All);
         assert_eq!(weights.by_config[0].weights[0].1, weights.by_config[1].weights[0].1);
     }
 }

@@ -18,7 +18,7 @@ use crate::{
         board::{RecordRow, record_from, record_statement},
         folder_lock::outside,
         statement::Statement,
-        transaction::{begin, commit, roll_back},
+        transaction::{begin, commit, end},
     },
 };
 
@@ -29,20 +29,6 @@ async fn record(store: &Store, connection: &mut AsyncPgConnection, board: BoardI
         .sql(" AND b.deleted_at IS NULL");
     let found: Vec<RecordRow> = store.run(connection, statement).await?;
     found.into_iter().next().map(|row| Ok(Arc::new(record_from(row)?.0))).transpose()
-}
-
-/// Commits what went well, and undoes what did not.
-async fn ended<T>(connection: &mut AsyncPgConnection, outcome: Outcome<T>) -> Outcome<T> {
-    match outcome {
-        Ok(value) => {
-            commit(connection).await?;
-            Ok(value)
-        }
-        Err(failure) => {
-            roll_back(connection).await;
-            Err(failure)
-        }
-    }
 }
 
 /// The board that an earlier request under the same key made.
@@ -75,7 +61,7 @@ impl Store {
         let mut connection = self.connection().await?;
         begin(&mut connection).await?;
         let made = self.make_in(&mut connection, board, from, &origin).await;
-        ended(&mut connection, made).await
+        end(&mut connection, made).await
     }
 
     async fn make_in(
@@ -238,7 +224,7 @@ impl Store {
         let mut connection = self.connection().await?;
         begin(&mut connection).await?;
         let revived = self.revive_in(&mut connection, board, owner, &origin).await;
-        ended(&mut connection, revived).await
+        end(&mut connection, revived).await
     }
 
     async fn revive_in(

@@ -30,7 +30,7 @@ use super::{
     link::{LINK_COLUMNS, LinkRow, LinkSql, link_from},
     node::{NODE_COLUMNS, NODE_JOINS, NodeRow, NodeSql, node_from},
     statement::Statement,
-    transaction::{begin, commit, roll_back},
+    transaction::{begin, end, roll_back},
 };
 use crate::domain::{
     Below, Board, BoardId, BoardRecord, BoardStats, BoardWrites, Child, Claim, Committed, Error, IdempotencyKey, Link,
@@ -308,15 +308,7 @@ impl BoardTransaction for Transaction {
     }
 
     async fn commit(mut self: Box<Self>, writes: BoardWrites, origin: Origin, result: Value) -> Outcome<Committed> {
-        match self.write_all(writes, &origin, result).await {
-            Ok(committed) => {
-                commit(&mut self.connection).await?;
-                Ok(committed)
-            }
-            Err(failure) => {
-                roll_back(&mut self.connection).await;
-                Err(failure)
-            }
-        }
+        let outcome = self.write_all(writes, &origin, result).await;
+        end(&mut self.connection, outcome).await
     }
 }

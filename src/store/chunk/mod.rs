@@ -2,7 +2,7 @@
 
 mod write;
 
-pub(super) use self::write::EMBEDDED_TEXT;
+pub(super) use self::write::{unembedded, unembedded_from};
 
 use std::{collections::HashMap, sync::Arc};
 

@@ -15,28 +15,46 @@ use uuid::Uuid;
 use super::super::{
     Store, generation, job,
     statement::Statement,
-    transaction::{begin, commit, roll_back},
+    transaction::{begin, end},
 };
 use crate::domain::{
     BoardId, ChunkField, ChunkId, CutText, Generation, GenerationState, JobType, NewJob, NodeId, Piece, Provider,
     Result, SearchIndex, SourceText, Unembedded,
 };
 
-/// Digest of what is embedded of a chunk; see [`EMBEDDED_TEXT`].
+/// Digest of what is embedded of a chunk.
 fn digest(text: &CutText, piece: &Piece) -> Vec<u8> {
-    let mut digest = Sha256::new();
-    if text.field != ChunkField::Title && !text.title.is_empty() {
-        digest.update(&text.title);
-        digest.update("\n\n");
-    }
-    digest.update(&piece.text);
-    digest.finalize().to_vec()
+    let title = if text.field == ChunkField::Title { "" } else { text.title.as_str() };
+    Sha256::digest(embedded_text(title, &piece.text)).to_vec()
 }
 
-/// What is embedded of a chunk `c` of a resource `r`: its text below the title, because a span in the middle of a text rarely
-/// says what it is about.
-pub(crate) const EMBEDDED_TEXT: &str = "CASE WHEN c.field = 'title' OR coalesce(r.title, '') = '' THEN c.chunk_text \
-    ELSE r.title || E'\\n\\n' || c.chunk_text END";
+/// The title of a resource `r` as it goes with each of its chunks: what is longer says more than what it is about.
+const TITLE: &str = "left(btrim(coalesce(r.title, ''), E' \\t\\r\\n'), 200)";
+
+pub(crate) type UnembeddedSql = (SqlUuid, SqlUuid, SqlUuid, Text, Text);
+pub(crate) type UnembeddedRow = (Uuid, Uuid, Uuid, String, String);
+
+/// Begins to read chunks `c` of resources `r` to embed them: a text goes below its title, because a span in the middle of it
+/// rarely says what it is about.
+pub(crate) fn unembedded(name: &'static str) -> Statement<UnembeddedSql> {
+    Statement::new(name)
+        .sql("SELECT c.id, c.board_id, c.node_id, CASE WHEN c.field <> 'title' THEN ")
+        .sql(TITLE)
+        .sql(" ELSE '' END, c.chunk_text")
+}
+
+pub(crate) fn unembedded_from((chunk, board, node, title, text): UnembeddedRow) -> Unembedded {
+    Unembedded {
+        chunk_id: ChunkId(chunk),
+        board_id: BoardId(board),
+        node_id: NodeId(node),
+        text: embedded_text(&title, &text),
+    }
+}
+
+fn embedded_text(title: &str, text: &str) -> String {
+    if title.is_empty() { text.to_owned() } else { format!("{title}\n\n{text}") }
+}
 
 /// What becomes of the chunks of a resource.
 #[derive(Default)]
@@ -264,13 +282,15 @@ impl Store {
 #[async_trait]
 impl SearchIndex for Store {
     async fn source_texts(&self, nodes: &[NodeId]) -> Result<Vec<SourceText>> {
-        type Sql = (SqlUuid, SqlUuid, BigInt, Nullable<Text>, Nullable<Text>, Nullable<Text>, Nullable<Text>);
-        type Row = (Uuid, Uuid, i64, Option<String>, Option<String>, Option<String>, Option<String>);
+        type Sql = (SqlUuid, SqlUuid, BigInt, Text, Nullable<Text>, Nullable<Text>, Nullable<Text>);
+        type Row = (Uuid, Uuid, i64, String, Option<String>, Option<String>, Option<String>);
         let rows: Vec<Row> = self
             .fetch(|| {
                 Statement::<Sql>::new("chunks.source_texts")
+                    .sql("SELECT n.id, n.board_id, n.version, ")
+                    .sql(TITLE)
                     .sql(
-                        "SELECT n.id, n.board_id, n.version, r.title, r.content, r.extracted_text, r.language FROM nodes n \
+                        ", r.content, r.extracted_text, r.language FROM nodes n \
                          JOIN resource_nodes r ON r.node_id = n.id WHERE n.id = ANY(",
                     )
                     .bind::<Array<SqlUuid>, _>(nodes.iter().map(|id| id.0).collect::<Vec<_>>())
@@ -292,24 +312,15 @@ impl SearchIndex for Store {
     async fn replace_chunks(&self, text: &CutText, priority: i32) -> Result<bool> {
         let mut connection = self.connection().await?;
         begin(&mut connection).await?;
-        match self.replace_in(&mut connection, text, priority).await {
-            Ok(true) => commit(&mut connection).await.map(|()| true),
-            other => {
-                roll_back(&mut connection).await;
-                other
-            }
-        }
+        let replaced = self.replace_in(&mut connection, text, priority).await;
+        end(&mut connection, replaced).await
     }
 
     async fn unembedded(&self, nodes: &[NodeId], generation: &Generation, limit: usize) -> Result<Vec<Unembedded>> {
-        let rows: Vec<(Uuid, Uuid, Uuid, String)> = self
+        let rows = self
             .fetch(|| {
-                Statement::<(SqlUuid, SqlUuid, SqlUuid, Text)>::new("embeddings.missing")
-                    .sql("SELECT c.id, c.board_id, c.node_id, ")
-                    .sql(EMBEDDED_TEXT)
-                    .sql(
-                        " FROM unnest(",
-                    )
+                unembedded("embeddings.missing")
+                    .sql(" FROM unnest(")
                     .bind::<Array<SqlUuid>, _>(nodes.iter().map(|id| id.0).collect::<Vec<_>>())
                     .sql(
                         ") AS u (id) JOIN nodes n ON n.id = u.id JOIN resource_nodes r ON r.node_id = n.id \
@@ -321,25 +332,14 @@ impl SearchIndex for Store {
                     .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
             })
             .await?;
-        let unembedded = |(chunk, board, node, text)| Unembedded {
-            chunk_id: ChunkId(chunk),
-            board_id: BoardId(board),
-            node_id: NodeId(node),
-            text,
-        };
-        Ok(rows.into_iter().map(unembedded).collect())
+        Ok(rows.into_iter().map(unembedded_from).collect())
     }
 
     async fn keep_embeddings(&self, generation: &Generation, vectors: Vec<(Unembedded, Vec<f32>)>) -> Result<()> {
         let mut connection = self.connection().await?;
         begin(&mut connection).await?;
-        match self.keep_in(&mut connection, generation, vectors).await {
-            Ok(()) => commit(&mut connection).await,
-            Err(error) => {
-                roll_back(&mut connection).await;
-                Err(error)
-            }
-        }
+        let kept = self.keep_in(&mut connection, generation, vectors).await;
+        end(&mut connection, kept).await
     }
 
     async fn generations(&self, states: &[GenerationState]) -> Result<Vec<Generation>> {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use diesel::sql_types::{Array, BigInt, Bool, Double, Float, Jsonb, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Double, Float, Integer, Jsonb, Text, Uuid as SqlUuid};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -72,10 +72,9 @@ fn claimed(claim: &JobClaim) -> Statement<JobSql> {
         .bind::<Text, _>(claim.job_type.as_str())
         .sql("::text::job_type")
         .sql(FREE)
-        .sql(
-            " ORDER BY j.board_id, j.scheduled_for LIMIT 1) AS j ORDER BY p.priority DESC LIMIT 1), \
-             later (board_id, place) AS ((",
-        );
+        .sql(" ORDER BY j.board_id, j.scheduled_for LIMIT 1) AS j WHERE p.priority >= ")
+        .bind::<Integer, _>(claim.least_priority)
+        .sql(" ORDER BY p.priority DESC LIMIT 1), later (board_id, place) AS ((");
     let statement = next_board(statement, claim, "1::bigint", "level l", Some(turn), None).sql(") UNION ALL ");
     let statement = next_board(statement, claim, "b.place + 1", "later b CROSS JOIN level l", None, None)
         .sql(" WHERE b.place < ")

@@ -13,7 +13,7 @@ use super::{
     super::{
         Store,
         statement::Statement,
-        transaction::{begin, commit, roll_back},
+        transaction::{begin, end},
     },
     area::{boards, members, with},
 };
@@ -91,16 +91,8 @@ async fn walk(
         let _: Vec<String> = store.run(&mut connection, settings).await?;
         store.run(&mut connection, statement).await
     };
-    match walk.await {
-        Ok(rows) => {
-            commit(&mut connection).await?;
-            Ok(rows)
-        }
-        Err(error) => {
-            roll_back(&mut connection).await;
-            Err(error)
-        }
-    }
+    let rows = walk.await;
+    end(&mut connection, rows).await
 }
 
 fn statement(area: &SearchArea, grouping: Grouping, by_text: &TextPlan, by_vector: &VectorPlan) -> Statement<FoundSql> {
@@ -136,7 +128,10 @@ fn vectors<ST>(statement: Statement<ST>, area: &SearchArea, best: &'static str, 
             )
             .bind::<SqlUuid, _>(generation.id.0),
         VectorPlan::Index(generation, vector, _) => {
-            let near = distance(near, generation, vector)
+            // Halves are for the index alone: what it finds is told by the whole numbers.
+            let near = near
+                .sql("e.embedding <=> ")
+                .bind::<SqlVector, _>(Vector::from(vector.to_vec()))
                 .sql(" AS distance FROM embeddings e WHERE e.generation_id = ")
                 .bind::<SqlUuid, _>(generation.id.0)
                 .sql(" AND EXISTS (SELECT 1");

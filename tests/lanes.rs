@@ -1,0 +1,100 @@
+//! Who waits behind whom in background work. What jobs are, and that none is lost, is in `jobs.rs`.
+
+use std::collections::HashSet;
+
+use ragboard::domain::{BoardId, Job, JobType, NewJob, job::IMPORT_PRIORITY, ports::Jobs};
+
+use crate::{
+    jobs::{Act, claim, jobs_of, quiet, work},
+    support::{
+        app::TestApp,
+        fixture::BoardBuilder,
+        sql::{until, value},
+    },
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_does_not_wait_behind_an_import() {
+    let (app, _, board) = quiet(&[("RAGBOARD_JOBS_POLL", "0.05")]).await;
+    let store = &app.app.store;
+    let job = |node: usize, priority| NewJob::new(board.id, board.nodes[node], JobType::CreateEmbeddings, priority);
+    store.enqueue(&[job(2, IMPORT_PRIORITY)]).await.unwrap();
+    let mut work = work(&app, JobType::CreateEmbeddings, |job| match job.priority {
+        IMPORT_PRIORITY => Act::Hang,
+        _ => Act::Do,
+    });
+    let import = work.given().await;
+    assert_eq!(import[0].node_id, Some(board.nodes[2]));
+    // The lane is full, and yet somebody is served.
+    store.enqueue(&[job(3, IMPORT_PRIORITY), job(4, IMPORT_PRIORITY + 1)]).await.unwrap();
+    let edit = work.given().await;
+    assert_eq!(edit.iter().map(|job| job.node_id).collect::<Vec<_>>(), [Some(board.nodes[4])]);
+    until(&app.sql, "SELECT count(*) = 1 FROM processing_jobs WHERE status = 'completed' AND priority > 3").await;
+    assert_eq!(jobs_of(&app, "status = 'pending'").await, ["create_embeddings pending 0"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn boards_take_turns_and_priority_comes_first() {
+    let app = TestApp::new().await;
+    let owner = app.account("owner@example.org").await;
+    let large = BoardBuilder::new(owner.id, "Large").nodes(400).make(&app).await;
+    let mut small = Vec::new();
+    for number in 0..5 {
+        small.push(BoardBuilder::new(owner.id, &format!("Small {number}")).nodes(4).make(&app).await);
+    }
+    // What was made by one statement would be left for later.
+    app.sql.batch_execute("UPDATE processing_jobs SET priority = 5").await.unwrap();
+    let store = &app.app.store;
+    // 320 jobs asked for before the others, and three boards' worth of places: everybody gets their share.
+    let boards = |jobs: &[Job]| jobs.iter().map(|job| job.board_id).collect::<HashSet<_>>();
+    let first = claim(store, 12, "one", None).await;
+    assert_eq!((first.len(), boards(&first).len()), (12, 6), "two of each of six boards");
+    // Fewer places than boards: the turn goes on where it was, and around.
+    let mut all: Vec<BoardId> = small.iter().map(|board| board.id).chain([large.id]).collect();
+    all.sort();
+    app.sql.batch_execute("UPDATE processing_jobs SET status = 'pending', worker = NULL").await.unwrap();
+    let of = |jobs: &[Job]| {
+        let mut boards: Vec<BoardId> = jobs.iter().map(|job| job.board_id).collect();
+        boards.sort();
+        boards
+    };
+    assert_eq!(of(&claim(store, 4, "two", None).await), all[..4]);
+    assert_eq!(of(&claim(store, 4, "three", Some(all[3])).await), [all[0], all[1], all[4], all[5]]);
+    app.sql.batch_execute("UPDATE processing_jobs SET status = 'pending', worker = NULL").await.unwrap();
+    // One job of a higher priority comes before all others; what is not due yet does not.
+    let urgent = NewJob::new(small[2].id, small[2].nodes[3], JobType::ExtractText, 9);
+    store.enqueue(&[urgent.clone(), urgent]).await.unwrap();
+    let later = NewJob::new(large.id, large.nodes[398], JobType::ExtractText, 10);
+    store.enqueue(&[later]).await.unwrap();
+    app.sql
+        .batch_execute("UPDATE processing_jobs SET scheduled_for = now() + interval '1 hour' WHERE priority = 10")
+        .await
+        .unwrap();
+    let claimed = claim(store, 8, "four", None).await;
+    assert_eq!(claimed.iter().map(|job| job.priority).collect::<Vec<_>>(), [9]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_new_resources_at_once_are_left_for_later() {
+    let (app, _, board) = quiet(&[]).await;
+    let id = board.id.0;
+    for (count, priorities) in [(20, "5: 20"), (21, "3: 21, 5: 20")] {
+        app.sql
+            .batch_execute(&format!(
+                "WITH made AS (INSERT INTO nodes (board_id, type) SELECT '{id}', 'resource' FROM generate_series(1, {count}) \
+                 RETURNING id) INSERT INTO resource_nodes (board_id, node_id, resource_type, title) \
+                 SELECT '{id}', id, 'text', 'title' FROM made"
+            ))
+            .await
+            .unwrap();
+        let counts = "SELECT string_agg(priority || ': ' || count, ', ' ORDER BY priority) FROM (\
+            SELECT priority, count(*) FROM processing_jobs GROUP BY priority) p";
+        assert_eq!(value(&app.sql, counts).await, priorities);
+    }
+    // What somebody does by hand with one of them comes before the rest.
+    app.sql
+        .batch_execute("UPDATE resource_nodes SET content = 'by hand' WHERE node_id = (SELECT resource_id FROM processing_jobs WHERE priority = 3 LIMIT 1)")
+        .await
+        .unwrap();
+    assert_eq!(value(&app.sql, "SELECT count(*) FROM processing_jobs WHERE priority = 5").await, "21");
+}
