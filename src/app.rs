@@ -108,6 +108,7 @@ impl App {
             search_limits: SearchLimits {
                 scan_vectors: config.search.scan_vectors.into(),
                 scan_words: config.search.scan_words.into(),
+                at_once: (config.database.pool_size as usize).div_ceil(2),
             },
         };
         let relay = Relay::new(Box::new(WakeWires::new(config.database.listen_url.as_ref().unwrap_or(url))?));

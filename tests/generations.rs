@@ -18,6 +18,7 @@ use ragboard::{
         embedder::{LocalEmbedder, Threads},
         models::{Models, Opened},
     },
+    service::reindexing::Reindexing,
     store::VectorIndexes,
 };
 use secrecy::ExposeSecret;
@@ -72,10 +73,11 @@ async fn honest_search(library: &Library, app: &TestApp, models: [&dyn Embedder;
     found["plan"]["generation"].as_str().unwrap().to_owned()
 }
 
-async fn opens(models: &Models, generation: &Generation) {
+/// Waits until the model of a generation is open, or closed.
+async fn until_open(models: &Models, generation: &Generation, is_open: bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
-    while models.of(generation).is_none() {
-        assert!(Instant::now() < deadline, "the model was never opened");
+    while models.of(generation).is_some() != is_open {
+        assert!(Instant::now() < deadline, "the model was never opened or closed");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -113,8 +115,8 @@ async fn the_model_changes_while_people_search_and_write() {
         let generation = made.unwrap().generation;
         assert_eq!(generation.state, GenerationState::Building);
         library.settle().await;
-        opens(&here, &generation).await;
-        opens(&there, &generation).await;
+        until_open(&here, &generation, true).await;
+        until_open(&there, &generation, true).await;
         let answer = embeddings::switch(store, &generation, Some(&*next), false).await.unwrap();
         assert!(answer.contains("100.0 %") && answer.contains(&before.id.to_string()), "{answer}");
         for (number, app) in [(1_000, &library.app), (1_001, &second)] {
@@ -155,6 +157,13 @@ async fn the_model_changes_while_people_search_and_write() {
     let table = format!("SELECT count(*) FROM pg_class WHERE relname = 'embeddings_{}'", kept.id.0.simple());
     assert_eq!(value(&library.app.sql, &table).await, "0");
     assert!(store.switch(&kept).await.unwrap_err().message().contains("gone"));
+    // Its model takes no memory any more, that of the settings stays.
+    until_open(&there, &kept, false).await;
+    assert!(there.of(&active).is_some());
+    // Whoever still makes its vectors is told, and does not go on for ever.
+    let making = Reindexing::new(Arc::new(store.clone()), Arc::new(store.clone()));
+    let told = making.catch_up(&kept, &*next, None, |_| {}).await.unwrap_err();
+    assert!(told.message().contains("dropped"), "{told}");
     // A vector that was on its way to it is let go.
     let chunks = store.missing(&active, None, 1).await.unwrap();
     assert!(chunks.is_empty(), "{chunks:?}");
@@ -201,8 +210,10 @@ async fn what_was_cut_off_goes_on_where_it_was() {
     let board = BoardBuilder::new(owner.id, "Chunks").nodes(3).make(&app).await;
     app.sql
         .batch_execute(&format!(
-            "INSERT INTO chunks (board_id, node_id, chunk_index, field, chunk_text, start_char, end_char, start_utf16, end_utf16, \
-             token_count, content_digest, words, created_at) SELECT '{}', '{}', i, 'content', 'number ' || i, 0, 1, 0, 1, 1, '', '', \
+            "INSERT INTO indexed_resources (board_id, node_id, node_version, config, chunk_count) \
+             VALUES ('{0}', '{1}', 1, 'simple', 100); \
+             INSERT INTO chunks (board_id, node_id, chunk_index, field, chunk_text, start_char, end_char, start_utf16, end_utf16, \
+             token_count, content_digest, words, created_at) SELECT '{0}', '{1}', i, 'content', 'number ' || i, 0, 1, 0, 1, 1, '', '', \
              now() - interval '1 hour' FROM generate_series(1, 100) i",
             board.id.0, board.nodes[2].0
         ))

@@ -21,7 +21,7 @@ use crate::{
         app::{Account, TestApp},
         cluster::connect,
         fixture::{Board, BoardBuilder, collaborator, place},
-        program::command,
+        program::{client, command, free_port},
         socket::Socket,
         sql::{until, value, values},
     },
@@ -553,8 +553,13 @@ async fn a_worker_of_its_own_looks_after_the_queue_until_it_is_stopped() {
     app.sql.batch_execute("UPDATE processing_jobs SET heartbeat_at = now() - interval '1 hour'").await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let url = secrecy::ExposeSecret::expose_secret(&app.url).to_owned();
-    let mut child = command(&folder.path().join("data")).arg("worker").env("DATABASE_URL", url).spawn().unwrap();
+    let metrics = format!("127.0.0.1:{}", free_port());
+    let mut command = command(&folder.path().join("data"));
+    command.arg("worker").env("DATABASE_URL", url).env("RAGBOARD_METRICS_ADDRESS", &metrics);
+    let mut child = command.spawn().unwrap();
     until(&app.sql, "SELECT worker IS DISTINCT FROM 'lost' FROM processing_jobs").await;
+    let told = client().get(format!("http://{metrics}/metrics")).send().await.unwrap().text().await.unwrap();
+    assert!(told.contains("ragboard_chunks_embedded_total") && told.contains("ragboard_jobs_ended_total"), "{told}");
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     let status = tokio::task::spawn_blocking(move || child.wait()).await.unwrap().unwrap();
     assert!(status.success(), "{status:?}");

@@ -8,6 +8,7 @@ use crate::{
     jobs::{Act, claim, jobs_of, quiet, work},
     support::{
         app::TestApp,
+        cluster::connect,
         fixture::BoardBuilder,
         sql::{until, value},
     },
@@ -97,4 +98,18 @@ async fn many_new_resources_at_once_are_left_for_later() {
         .await
         .unwrap();
     assert_eq!(value(&app.sql, "SELECT count(*) FROM processing_jobs WHERE priority = 5").await, "21");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_works_on_a_resource_that_is_being_restored() {
+    let (app, _, board) = quiet(&[]).await;
+    let (store, node) = (&app.app.store, board.nodes[2]);
+    store.enqueue(&[NewJob::new(board.id, node, JobType::ExtractText, 5)]).await.unwrap();
+    let delete = format!("UPDATE nodes SET deleted_at = now() WHERE id = '{}'", node.0);
+    app.sql.batch_execute(&delete).await.unwrap();
+    let writer = connect(&app.url).await;
+    writer.batch_execute(&format!("BEGIN; {}", delete.replace("now()", "NULL"))).await.unwrap();
+    assert_eq!(claim(store, 8, "one", None).await, [], "it would see a resource that is deleted");
+    writer.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(claim(store, 8, "one", None).await.len(), 1);
 }

@@ -52,6 +52,7 @@ mod relay;
 mod retention;
 mod schema_file;
 mod search;
+mod search_truth;
 mod shares;
 mod sharing;
 mod statements;

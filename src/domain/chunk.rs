@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use super::{BoardId, ChunkId, Cursor, NodeId, SortKey, words::words};
 
 /// Names the order of chunks inside cursors.
@@ -91,6 +93,10 @@ pub struct SourceText {
     pub extracted_text: Option<String>,
     /// BCP 47 tag, when it is known.
     pub language: Option<String>,
+    /// The language that most texts around it are in, if it is known of any.
+    pub usual_language: Option<String>,
+    /// When it was read, by the clock of the database.
+    pub read_at: DateTime<Utc>,
 }
 
 /// A resource cut into chunks.
@@ -102,6 +108,8 @@ pub struct CutText {
     pub board_id: BoardId,
     /// Version of the node that the text is of.
     pub version: i64,
+    /// When the text was read, by the clock of the database.
+    pub read_at: DateTime<Utc>,
     /// Title, whose words belong to every chunk.
     pub title: String,
     /// BCP 47 tag, when it is known.

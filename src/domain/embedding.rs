@@ -6,6 +6,14 @@ use std::ops::Range;
 
 use super::{Piece, Result};
 
+/// A vector at unit length; `None` if it has no length (zero, or a component that is no number), because it is near to nothing.
+#[must_use]
+pub fn unit(vector: &[f32]) -> Option<Vec<f32>> {
+    // In f64, where the squares of finite components are finite and small ones do not vanish.
+    let length = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
+    (length.is_finite() && length > 0.0).then(|| vector.iter().map(|x| (f64::from(*x) / length) as f32).collect())
+}
+
 /// What a text is embedded for. Some models want another prefix for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Purpose {

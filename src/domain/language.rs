@@ -19,15 +19,6 @@ pub fn detect(text: &str) -> Option<&'static str> {
     guess(&sample).filter(whatlang::Info::is_reliable).map(|info| tag(info.lang()))
 }
 
-/// The language in which a text is searched: what was said of it, else what it looks like, else what is usual around it (on its board).
-///
-/// A short text (a title, a few words, most queries) tells nothing certain, and a wrong guess cuts its words at the endings of another
-/// language; the board's language is the better guess.
-#[must_use]
-pub fn choose<'a>(said: Option<&'a str>, text: &str, around: Option<&'a str>) -> Option<&'a str> {
-    said.or_else(|| detect(text)).or(around)
-}
-
 /// The text-search configuration of PostgreSQL for a BCP 47 tag, `simple` where there is none. Regions and scripts (`pt-BR`,
 /// `zh_Hant`) and capitals do not matter.
 ///
@@ -166,15 +157,6 @@ mod tests {
         ] {
             assert_eq!(detect(text), language, "{text}");
         }
-    }
-
-    #[test]
-    fn what_was_said_comes_first_and_what_is_around_last() {
-        let german = "Alle Menschen sind frei und gleich an Würde und Rechten geboren.";
-        assert_eq!(choose(Some("it"), german, Some("en")), Some("it"));
-        assert_eq!(choose(None, german, Some("en")), Some("de"));
-        assert_eq!(choose(None, "Menschen", Some("fr")), Some("fr"));
-        assert_eq!(choose(None, "Menschen", None), None);
     }
 
     #[test]

@@ -160,7 +160,9 @@ pub struct Term {
     pub ordinal: i32,
     /// How often it stands in the query.
     pub times: i32,
-    /// In how many of the chunks looked at it stands.
+    /// How many chunks of the configuration were looked at.
+    pub looked_at: i64,
+    /// In how many of them it stands.
     pub found: i64,
 }
 
@@ -169,7 +171,7 @@ pub struct Term {
 pub struct Terms {
     /// The words.
     pub terms: Vec<Term>,
-    /// How many chunks of the scope were looked at.
+    /// How many chunks of the scope were looked at, of all configurations.
     pub looked_at: i64,
 }
 
@@ -233,8 +235,8 @@ pub struct Found {
 pub trait Search: Send + Sync {
     /// Ids of living boards of a list, those that changed last, at most `most` of them.
     async fn board_ids(&self, of: &BoardsOf, most: usize) -> Result<Vec<BoardId>>;
-    /// What boards hold at this moment.
-    async fn ground(&self, boards: &[BoardId]) -> Result<SearchGround>;
+    /// What boards hold at this moment, for somebody who is shut out of folders of them.
+    async fn ground(&self, boards: &[BoardId], sealed: &[NodeId]) -> Result<SearchGround>;
     /// How many chunks there are in an area.
     async fn count(&self, area: &SearchArea) -> Result<i64>;
     /// The words of a query, and how common they are in an area of about `rows` chunks.
@@ -247,8 +249,8 @@ pub trait Search: Send + Sync {
         by_text: TextPlan,
         by_vector: VectorPlan,
     ) -> Result<Found>;
-    /// The vectors of the first chunks of a resource.
-    async fn vectors_of(&self, node: NodeId, generation: &Generation, most: usize) -> Result<Vec<Vec<f32>>>;
+    /// The vectors of the first chunks of a resource; `None` for a chunk without.
+    async fn vectors_of(&self, node: NodeId, generation: &Generation, most: usize) -> Result<Vec<Option<Vec<f32>>>>;
 }
 
 /// A word of a text, and a query that may mean it: `(configuration, query, words)`.
@@ -294,8 +296,10 @@ pub trait SearchIndex: Send + Sync {
     async fn replace_chunks(&self, text: &CutText, priority: i32) -> Result<bool>;
     /// Chunks of resources that have no vector of a generation, at most `limit`.
     async fn unembedded(&self, nodes: &[NodeId], generation: &Generation, limit: usize) -> Result<Vec<Unembedded>>;
-    /// Keeps vectors of chunks that are still there.
-    async fn keep_embeddings(&self, generation: &Generation, vectors: Vec<(Unembedded, Vec<f32>)>) -> Result<()>;
+    /// Keeps vectors of chunks that are still there. Whether the generation takes vectors; one that was dropped does not.
+    async fn keep_embeddings(&self, generation: &Generation, vectors: Vec<(Unembedded, Vec<f32>)>) -> Result<bool>;
+    /// Asks for vectors of the active generation where chunks have none and nobody was asked for them; of how many resources.
+    async fn ask_for_missing(&self) -> Result<u64>;
     /// Generations in these states, the oldest first.
     async fn generations(&self, states: &[GenerationState]) -> Result<Vec<Generation>>;
     /// Makes a generation, with room for its vectors; active if there is no active one. One that is active or being built for the

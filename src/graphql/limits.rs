@@ -24,6 +24,9 @@ use crate::{
 const DEFAULT_ROWS: u64 = 10;
 /// Lists whose arguments all have defaults, or that have none and are long.
 const LISTS_WITH_DEFAULTS: &[&str] = &["recentBoards", "presence", "search", "related"];
+/// Searches compare thousands of vectors, however little is asked of their hits.
+const SEARCHES: &[&str] = &["search", "related"];
+const COST_OF_SEARCH: u64 = 200;
 
 /// Parses the document of a request and counts what is written in it and what it can cost.
 pub(super) fn admit(mut request: Request, limits: &LimitsConfig) -> Result<Request> {
@@ -103,7 +106,8 @@ impl<'a> Count<'a> {
             }
         }
         let below = self.selections(&field.selection_set.node)?;
-        Ok(rows.saturating_mul(below).saturating_add(1))
+        let own = if SEARCHES.contains(&field.name.node.as_str()) { COST_OF_SEARCH } else { 1 };
+        Ok(rows.saturating_mul(below).saturating_add(own))
     }
 
     fn fragment(&mut self, name: &'a str) -> Result<u64> {

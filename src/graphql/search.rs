@@ -17,7 +17,9 @@ use super::{
     scope::{Scope, Session},
 };
 use crate::{
-    domain::{self, BoardId, Error, FrozenHits, Hit, MAX_PAGE, NodeId, NodeKind, Page, PageRequest, SEARCH_ORDER},
+    domain::{
+        self, BoardId, Error, FrozenHits, Hit, MAX_PAGE, NodeId, NodeKey, NodeKind, Page, PageRequest, SEARCH_ORDER,
+    },
     service::search::{Query, SearchRequest, Sought, Where, excerpt, words_of},
 };
 
@@ -109,8 +111,8 @@ pub(super) struct SearchFilter {
 /// A search. Give exactly one of `query`, `similarTo` and `vector`.
 #[derive(InputObject)]
 pub(super) struct SearchInput {
-    /// What to look for, in one's own words, at most 2,000 characters. A "phrase" in quotation marks must stand in a resource; a
-    /// word or a phrase after a minus must not.
+    /// What to look for, in one's own words, at most 10,000 characters: the first 256 different words count, and as much as the model
+    /// reads. A "phrase" in quotation marks must stand in a resource; a word or a phrase after a minus must not.
     query: Option<String>,
     /// A resource: what is like it by meaning is looked for, and not itself.
     similar_to: Option<ID>,
@@ -136,8 +138,8 @@ pub(super) struct SearchInput {
 /// A search on one board. Give exactly one of `query`, `similarTo` and `vector`.
 #[derive(InputObject)]
 pub(super) struct BoardSearchInput {
-    /// What to look for, in one's own words, at most 2,000 characters. A "phrase" in quotation marks must stand in a resource; a
-    /// word or a phrase after a minus must not.
+    /// What to look for, in one's own words, at most 10,000 characters: the first 256 different words count, and as much as the model
+    /// reads. A "phrase" in quotation marks must stand in a resource; a word or a phrase after a minus must not.
     query: Option<String>,
     /// A resource: what is like it by meaning is looked for, and not itself.
     similar_to: Option<ID>,
@@ -257,17 +259,11 @@ pub(super) async fn search(
         (None, Some(resource), None) => {
             let resource: NodeId = parse_id(&resource)?;
             // Who may not see it learns nothing of what it is about.
-            node(session, resource).await?.ok_or_else(|| Error::invalid("There is no such resource"))?;
-            (Sought::Like(resource), Some(resource))
+            let example = node(session, resource).await?.ok_or_else(|| Error::invalid("There is no such resource"))?;
+            let key = NodeKey { board_id: example.1.board_id, node_id: resource };
+            (Sought::Like(key), Some(resource))
         }
-        (None, None, Some(vector))
-            if vector.iter().all(|value| value.is_finite()) && vector.iter().any(|v| *v != 0.0) =>
-        {
-            (Sought::Vector(vector.into()), None)
-        }
-        (None, None, Some(_)) => {
-            return Err(Error::invalid("vector is zero, or has something in it that is no number"));
-        }
+        (None, None, Some(vector)) => (Sought::Vector(vector.into()), None),
         _ => return Err(Error::invalid("Give exactly one of query, similarTo and vector")),
     };
     let place = place_of(session, input.scope).await?;

@@ -1,11 +1,17 @@
-//! The server as seen through the API: its version and its limits.
+//! The server as seen through the API: its version, its limits, and the model by which it searches.
 
-use async_graphql::{Enum, SimpleObject};
+use async_graphql::{ComplexObject, Context, Enum, ID, Result, SimpleObject};
 
-use crate::{config, domain::MAX_PAGE, service::Services};
+use super::{scalar::id, scope::Session};
+use crate::{
+    config,
+    domain::{self, Generation, MAX_PAGE},
+    service::Services,
+};
 
 /// The server that answers, and what it allows.
 #[derive(SimpleObject)]
+#[graphql(complex)]
 pub(super) struct Service {
     /// Version of the program.
     version: String,
@@ -17,6 +23,49 @@ pub(super) struct Service {
     limits: ServiceLimits,
 }
 
+#[ComplexObject]
+impl Service {
+    /// The vectors that are searched; null where search goes by words only. `SearchInput.vector` must come from this model.
+    async fn embedding(&self, ctx: &Context<'_>) -> Result<Option<ServiceEmbedding>> {
+        let generation = Session::of(ctx)?.services.generation_in_use().await?;
+        Ok(generation.as_deref().map(ServiceEmbedding::of))
+    }
+}
+
+/// The vectors that are searched. They change all at once, when the operator switches to another model.
+#[derive(SimpleObject)]
+pub(super) struct ServiceEmbedding {
+    /// Their generation, as in `SearchPlan.generation`: with another one, scores are not to be compared with earlier ones.
+    generation: ID,
+    /// Who computes the model.
+    provider: EmbeddingProvider,
+    /// The model.
+    model: String,
+    /// Numbers in a vector.
+    dimensions: i32,
+}
+
+impl ServiceEmbedding {
+    fn of(generation: &Generation) -> Self {
+        ServiceEmbedding {
+            generation: id(generation.id),
+            provider: generation.provider.into(),
+            model: generation.model.clone(),
+            dimensions: generation.dimensions,
+        }
+    }
+}
+
+/// Who computes vectors.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "domain::Provider")]
+pub(super) enum EmbeddingProvider {
+    /// The gateway itself.
+    Local,
+    /// A server that it asks.
+    Http,
+}
+
 /// What one request may ask for.
 #[derive(SimpleObject)]
 pub(super) struct ServiceLimits {
@@ -24,7 +73,7 @@ pub(super) struct ServiceLimits {
     max_page_size: i32,
     /// Levels of fields below each other.
     max_depth: i32,
-    /// Cost of a document: one for each field, lists count the cost of an object times the page size.
+    /// Cost of a document: one for each field and 200 for each search, lists count the cost of an object times the page size.
     max_cost: i64,
     /// Bytes of a request body.
     max_body_bytes: i64,

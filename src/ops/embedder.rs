@@ -3,7 +3,13 @@
 //! Search goes by words when there is none, so nothing here keeps the program from starting. Waiting for a server of embeddings
 //! is not done here either: it may come later.
 
-use std::{collections::HashSet, num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    num::NonZeroUsize,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use secrecy::SecretString;
 
@@ -25,6 +31,8 @@ use crate::{
 const FETCHED_MODEL: &str = "all-MiniLM-L6-v2";
 /// How often it is looked whether there are generations whose models are not open.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// After how long a model is tried again that could not be opened.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// Opens what the settings name, fetching the model first when it is the program's own and not there. A failure comes with
 /// nothing, and says why and what to do.
@@ -115,8 +123,8 @@ pub async fn open_of(config: &Config, generation: &Generation) -> Result<Opened,
     )))
 }
 
-/// Opens the models of all generations that are there and can be opened, so that a switch finds them open. What failed once is in
-/// `failed` and is not tried again.
+/// Opens the models of all generations that are there and can be opened, so that a switch finds them open, and closes those of
+/// generations that were dropped. What failed is in `failed`, and is tried again later.
 ///
 /// # Errors
 /// Those of the database.
@@ -124,11 +132,14 @@ pub async fn open_missing(
     config: &Config,
     models: &Models,
     index: &dyn SearchIndex,
-    failed: &mut HashSet<GenerationId>,
+    failed: &mut HashMap<GenerationId, Instant>,
 ) -> Result<(), Failure> {
     let states = [GenerationState::Active, GenerationState::Building, GenerationState::Kept];
-    for generation in index.generations(&states).await? {
-        if models.of(&generation).is_some() || failed.contains(&generation.id) {
+    let generations = index.generations(&states).await?;
+    models.close_all_but(&generations);
+    for generation in generations {
+        let failed_now = failed.get(&generation.id).is_some_and(|at| at.elapsed() < TRY_AGAIN_AFTER);
+        if failed_now || models.of(&generation).is_some() {
             continue;
         }
         match open_of(config, &generation).await {
@@ -137,7 +148,7 @@ pub async fn open_missing(
                 tracing::info!(model = generation.model, "Opened the model {} of {}", generation.model, generation.id);
             }
             Err(failure) => {
-                failed.insert(generation.id);
+                failed.insert(generation.id, Instant::now());
                 tracing::warn!("The model of {} cannot be asked here: {failure}", generation.id);
             }
         }
@@ -150,7 +161,7 @@ pub async fn follow(config: Config, models: Models, index: impl SearchIndex) {
     if config.search.embedder == EmbedderKind::None {
         return;
     }
-    let mut failed = HashSet::new();
+    let mut failed = HashMap::new();
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     loop {
         ticks.tick().await;

@@ -4,7 +4,7 @@
 //! screen that says where everything is, and then the answers. Stopping finishes the requests that run.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     io::{Write, stderr},
     net::SocketAddr,
     sync::Arc,
@@ -51,11 +51,8 @@ const DRAIN: Duration = Duration::from_secs(30);
 
 pub(super) async fn serve(config: &Config, args: &ServeArgs) -> Result<(), Failure> {
     // The address is taken first: a port that is in use should not cost a start of PostgreSQL.
-    let listener = listen(config.http.address).await?;
-    let metrics_listener = match config.http.metrics_address {
-        Some(address) => Some(listen(address).await?),
-        None => None,
-    };
+    let listener = listen(config.http.address, "--listen or RAGBOARD_LISTEN").await?;
+    let metrics_listener = listen_for_metrics(config).await?;
     let graphiql = if config.http.graphiql { Some(graphiql(config).await) } else { None };
     let database = Database::start(config).await?;
     let served = serve_on(config, args, &database, listener, metrics_listener, graphiql).await;
@@ -63,11 +60,19 @@ pub(super) async fn serve(config: &Config, args: &ServeArgs) -> Result<(), Failu
     served.and(released)
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+async fn listen(address: SocketAddr, setting: &str) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
         Failure::new(format!("Cannot listen on {address}: {error}"))
-            .hint("Choose another address with --listen or RAGBOARD_LISTEN.")
+            .hint(format!("Choose another address with {setting}."))
     })
+}
+
+/// The address that is for metrics only, if there is one.
+pub(super) async fn listen_for_metrics(config: &Config) -> Result<Option<TcpListener>, Failure> {
+    match config.http.metrics_address {
+        Some(address) => listen(address, "RAGBOARD_METRICS_ADDRESS").await.map(Some),
+        None => Ok(None),
+    }
 }
 
 async fn serve_on(
@@ -88,7 +93,7 @@ async fn serve_on(
     }
     let app = App::connect(config, &database.url, jwt_secret.as_ref(), models.clone()).await?;
     if config.search.embedder != EmbedderKind::None {
-        embedder::open_missing(config, &models, &app.store, &mut HashSet::new()).await?;
+        embedder::open_missing(config, &models, &app.store, &mut HashMap::new()).await?;
     }
     if !app.services.is_read_only() {
         app.store.create_month_partitions().await?;
@@ -144,10 +149,14 @@ async fn serve_on(
     ended
 }
 
-async fn run(listener: TcpListener, router: Router, mut stopping: watch::Receiver<()>) -> std::io::Result<()> {
+/// Answers until the sender is dropped, and finishes what runs then.
+pub(super) async fn run(
+    listener: TcpListener,
+    router: Router,
+    mut stopping: watch::Receiver<()>,
+) -> std::io::Result<()> {
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, service)
-        // The sender is dropped when the server is to stop.
         .with_graceful_shutdown(async move { while stopping.changed().await.is_ok() {} })
         .await
 }

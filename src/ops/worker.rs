@@ -1,17 +1,25 @@
-//! `ragboard worker`: does background jobs and answers nobody. Any number of them may work beside gateways, or instead of the
-//! workers in them (`RAGBOARD_JOBS_WORKERS=false`).
+//! `ragboard worker`: does background jobs and answers nobody, but for metrics at an address of their own. Any number of them may
+//! work beside gateways, or instead of the workers in them (`RAGBOARD_JOBS_WORKERS=false`).
 
-use super::{Failure, database::Database, embedder, serve::wait_for_signal};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+
+use super::{
+    Failure,
+    database::Database,
+    embedder,
+    serve::{listen_for_metrics, run as serve, wait_for_signal},
+};
 use crate::{app::App, config::Config};
 
 pub(super) async fn run(config: &Config) -> Result<(), Failure> {
+    let metrics = listen_for_metrics(config).await?;
     let database = Database::open(config).await?;
-    let worked = work(config, &database).await;
+    let worked = work(config, &database, metrics).await;
     let released = database.release().await;
     worked.and(released)
 }
 
-async fn work(config: &Config, database: &Database) -> Result<(), Failure> {
+async fn work(config: &Config, database: &Database, metrics: Option<TcpListener>) -> Result<(), Failure> {
     // It signs nothing and checks no token.
     let (models, without_model) = embedder::open(config).await;
     if let Some(failure) = &without_model {
@@ -19,14 +27,23 @@ async fn work(config: &Config, database: &Database) -> Result<(), Failure> {
     }
     let app = App::connect(config, &database.url, None, models.clone()).await?;
     app.prepare_search().await?;
-    let following = tokio::spawn(embedder::follow(config.clone(), models, app.store.clone()));
+    let mut beside = JoinSet::new();
+    beside.spawn(embedder::follow(config.clone(), models, app.store.clone()));
     let jobs = app.start_jobs(config, true);
+    let (_stop, stopping) = watch::channel(());
+    if let Some(listener) = metrics {
+        let served = serve(listener, app.metrics_router(), stopping);
+        beside.spawn(async {
+            if let Err(error) = served.await {
+                tracing::warn!("Metrics are not told any more: {error}");
+            }
+        });
+    }
     tracing::info!("Working on the jobs of {}", database.described);
     let ended = wait_for_signal().await;
     if let Ok(name) = ended {
         tracing::info!("Stopping on {name}; running jobs are finished or given back");
     }
-    following.abort();
     jobs.drain().await;
     ended.map(drop)
 }

@@ -26,6 +26,15 @@ pub struct Opened {
     pub embedder: Arc<dyn Embedder>,
 }
 
+impl Opened {
+    /// Whether its vectors are those of a generation.
+    fn makes(&self, generation: &Generation) -> bool {
+        self.provider == generation.provider
+            && self.embedder.model() == generation.model
+            && i32::try_from(self.embedder.dimensions()) == Ok(generation.dimensions)
+    }
+}
+
 impl Models {
     /// The same, and one more. The first is the one that new databases begin with.
     #[must_use]
@@ -37,6 +46,16 @@ impl Models {
     /// Adds a model, for all clones.
     pub fn add(&self, opened: Opened) {
         self.opened.write().unwrap_or_else(PoisonError::into_inner).push(opened);
+    }
+
+    /// Closes models that made none of these, but not the first, which makes new ones.
+    pub fn close_all_but(&self, generations: &[Generation]) {
+        let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        let mut place = 0;
+        opened.retain(|opened| {
+            place += 1;
+            place == 1 || generations.iter().any(|generation| opened.makes(generation))
+        });
     }
 
     /// The same, with the tokenizer of its first model.
@@ -63,12 +82,7 @@ impl Models {
 
 impl Embedders for Models {
     fn of(&self, generation: &Generation) -> Option<Arc<dyn Embedder>> {
-        let makes = |opened: &&Opened| {
-            opened.provider == generation.provider
-                && opened.embedder.model() == generation.model
-                && i32::try_from(opened.embedder.dimensions()) == Ok(generation.dimensions)
-        };
         let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
-        opened.iter().find(makes).map(|opened| Arc::clone(&opened.embedder))
+        opened.iter().find(|opened| opened.makes(generation)).map(|opened| Arc::clone(&opened.embedder))
     }
 }

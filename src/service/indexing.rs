@@ -43,16 +43,22 @@ impl Indexing {
         source: Option<&str>,
     ) -> Result<()> {
         let active = self.index.generations(&[GenerationState::Active]).await?;
-        let Some(active) = active.first() else {
-            let dimensions = i32::try_from(dimensions).map_err(Error::internal)?;
-            return self.index.begin_generation(provider, model, dimensions, source).await.map(drop);
-        };
-        if self.embedders.of(active).is_none() {
-            tracing::warn!(
+        match active.first() {
+            None => {
+                let dimensions = i32::try_from(dimensions).map_err(Error::internal)?;
+                self.index.begin_generation(provider, model, dimensions, source).await?;
+            }
+            Some(active) if self.embedders.of(active).is_none() => tracing::warn!(
                 model = active.model,
                 "What is stored was embedded by {}, which this process cannot ask: search goes by words only",
                 active.model
-            );
+            ),
+            Some(_) => {}
+        }
+        // What was cut before there was a model, and what was given up while it did not answer.
+        let missing = self.index.ask_for_missing().await?;
+        if missing > 0 {
+            tracing::info!(count = missing, "Vectors of {missing} resources are missing and will be made");
         }
         Ok(())
     }
@@ -98,7 +104,9 @@ impl Indexing {
                     return Err(Error::internal("the model did not answer every text"));
                 }
                 let count = vectors.len() as u64;
-                self.index.keep_embeddings(&generation, chunks.into_iter().zip(vectors).collect()).await?;
+                if !self.index.keep_embeddings(&generation, chunks.into_iter().zip(vectors).collect()).await? {
+                    break;
+                }
                 self.embedded.fetch_add(count, Ordering::Relaxed);
             }
         }
@@ -112,6 +120,7 @@ fn cut(cutter: &dyn Cutter, source: SourceText) -> Result<CutText> {
         node_id: source.node_id,
         board_id: source.board_id,
         version: source.version,
+        read_at: source.read_at,
         config: "simple",
         language: source.language,
         field: ChunkField::Title,
@@ -136,6 +145,8 @@ fn cut(cutter: &dyn Cutter, source: SourceText) -> Result<CutText> {
         let text = read.as_deref().unwrap_or(&cut.title);
         cut.language = language::detect(text).map(ToOwned::to_owned);
     }
-    cut.config = language::text_search_config(cut.language.as_deref());
+    // A few words tell nothing certain of their language; that of the board is the better guess.
+    let language = cut.language.as_deref().or(source.usual_language.as_deref());
+    cut.config = language::text_search_config(language);
     Ok(cut)
 }

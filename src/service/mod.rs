@@ -23,6 +23,7 @@ pub mod user;
 use std::sync::{Arc, atomic::AtomicBool};
 
 use futures_util::{StreamExt, stream::BoxStream};
+use tokio::sync::Semaphore;
 
 use crate::{
     access::{SecretHasher, Tokens},
@@ -109,6 +110,7 @@ pub struct Services {
     tokens: Tokens,
     shares: ShareGate,
     search_limits: SearchLimits,
+    search_turns: Semaphore,
     searches: SearchCounts,
     info: ServiceInfo,
 }
@@ -126,6 +128,7 @@ impl Services {
             tokens,
             shares: ShareGate::new(hasher),
             search_limits: info.search_limits,
+            search_turns: Semaphore::new(info.search_limits.at_once.max(1)),
             searches: SearchCounts::default(),
             info,
             ports,

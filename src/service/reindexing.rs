@@ -41,7 +41,8 @@ impl Reindexing {
     /// every batch how many it has made.
     ///
     /// # Errors
-    /// Those of the database and of the model, after some attempts. What was made stays.
+    /// `InvalidArgument` if the generation is dropped meanwhile; those of the database and of the model, after some attempts. What
+    /// was made stays.
     pub async fn catch_up(
         &self,
         generation: &Generation,
@@ -77,7 +78,9 @@ impl Reindexing {
         if vectors.len() != chunks.len() {
             return Err(Error::internal("the model did not answer every text"));
         }
-        self.index.keep_embeddings(generation, chunks.into_iter().zip(vectors).collect()).await?;
+        if !self.index.keep_embeddings(generation, chunks.into_iter().zip(vectors).collect()).await? {
+            return Err(Error::invalid("This generation was dropped meanwhile"));
+        }
         made(texts.len());
         if let Some(rate) = max_rate {
             let wanted = Duration::try_from_secs_f64(texts.len() as f64 / rate).unwrap_or(Duration::MAX);

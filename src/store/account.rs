@@ -18,7 +18,8 @@ use crate::domain::{
 };
 
 impl Store {
-    /// Removes what has had its time: results of requests after a day, refresh tokens a month after their end.
+    /// Removes what has had its time: results of requests after a day, refresh tokens and jobs a month after their end. A job whose
+    /// text is still not searchable stays: by it answers know that they are not complete.
     ///
     /// # Errors
     /// Those of the database.
@@ -30,7 +31,10 @@ impl Store {
                      tokens AS (DELETE FROM refresh_tokens WHERE expires_at < now() - interval '30 days' RETURNING 1), \
                      unlocks AS (DELETE FROM folder_unlocks WHERE expires_at < now() RETURNING 1), \
                      jobs AS (DELETE FROM processing_jobs WHERE completed_at < now() - interval '30 days' \
-                        AND status IN ('completed', 'failed', 'cancelled') AND worker IS NULL RETURNING 1) \
+                        AND status IN ('completed', 'failed', 'cancelled') AND worker IS NULL AND NOT (status <> 'completed' \
+                        AND job_type = 'extract_text' AND EXISTS (SELECT FROM nodes n WHERE n.id = resource_id \
+                        AND n.deleted_at IS NULL) AND NOT EXISTS (SELECT FROM indexed_resources x \
+                        WHERE x.node_id = resource_id AND x.indexed_at >= completed_at)) RETURNING 1) \
                      SELECT (SELECT count(*) FROM keys) + (SELECT count(*) FROM tokens) + (SELECT count(*) FROM unlocks) \
                      + (SELECT count(*) FROM jobs)",
                 )

@@ -1,5 +1,7 @@
 //! Embedding generations in PostgreSQL: each has a partition of its own for its vectors.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::AsyncPgConnection;
@@ -13,9 +15,13 @@ use super::{
     transaction::{begin, end},
 };
 use crate::domain::{
-    ChunkId, Coverage, Error, Generation, GenerationId, GenerationState, Generations, Provider, Result, Unembedded,
-    job::IMPORT_PRIORITY,
+    ChunkId, Code, Coverage, Error, Generation, GenerationId, GenerationState, Generations, Provider, Result,
+    Unembedded,
 };
+
+/// How often it is tried to add a partition while others are in the way, and after how long again.
+const ATTEMPTS: usize = 60;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(500);
 
 /// Columns of a generation `g`, in the order of [`GenerationRow`].
 pub(super) const GENERATION_COLUMNS: &str = "g.id, g.provider, g.model, g.dimensions, g.state, g.source";
@@ -78,8 +84,28 @@ pub(super) async fn hold(
     Ok(states.first().and_then(|state| GenerationState::from_word(state)))
 }
 
-/// Makes a generation and its partition, once however many ask: one that is active or being built for the same model is it.
+/// Makes a generation and its partition, once however many ask: one that is active or being built for the same model is it. A
+/// partition is added to a table that is always searched: whoever is in the way for long is let past, or all others would wait, too.
 pub(super) async fn make(
+    store: &Store,
+    provider: Provider,
+    model: &str,
+    dimensions: i32,
+    source: Option<&str>,
+) -> Result<Generation> {
+    let mut attempts_left = ATTEMPTS;
+    loop {
+        attempts_left -= 1;
+        match try_make(store, provider, model, dimensions, source).await {
+            Err(error) if attempts_left > 0 && error.code() == Code::Timeout => {
+                tokio::time::sleep(BETWEEN_ATTEMPTS).await
+            }
+            made => return made,
+        }
+    }
+}
+
+async fn try_make(
     store: &Store,
     provider: Provider,
     model: &str,
@@ -104,6 +130,12 @@ pub(super) async fn make(
         if let Some(row) = rows.into_iter().next() {
             return generation_from(row);
         }
+        let patience =
+            Statement::<Text>::new("generations.patience").sql("SELECT set_config('lock_timeout', '250ms', true)");
+        let _: Vec<String> = store.run(&mut connection, patience).await?;
+        // In the order in which those who cut a text lock these tables.
+        let alone = Statement::<Text>::new("generations.alone").sql("LOCK TABLE chunks IN SHARE ROW EXCLUSIVE MODE");
+        let _: Vec<String> = store.run(&mut connection, alone).await?;
         let made = Statement::<GenerationSql>::new("generations.make")
             .sql("INSERT INTO embedding_generations AS g (provider, model, dimensions, source, state, activated_at) SELECT ")
             .bind::<Text, _>(provider.as_str())
@@ -126,17 +158,6 @@ pub(super) async fn make(
             .bind::<SqlUuid, _>(generation.id.0)
             .sql(")");
         let _: Vec<String> = store.run(&mut connection, partition).await?;
-        // What was cut before there was a model.
-        let enqueue = Statement::<SqlUuid>::new("generations.enqueue")
-            .sql(
-                "INSERT INTO processing_jobs (board_id, resource_id, job_type, priority) \
-                 SELECT i.board_id, i.node_id, 'create_embeddings', ",
-            )
-            .bind::<Integer, _>(IMPORT_PRIORITY)
-            .sql(" FROM indexed_resources i ON CONFLICT DO NOTHING RETURNING id");
-        if generation.state == GenerationState::Active {
-            let _: Vec<Uuid> = store.run(&mut connection, enqueue).await?;
-        }
         Ok(generation)
     };
     let made = make.await;
@@ -188,7 +209,7 @@ impl Generations for Store {
         let rows = self
             .fetch(|| {
                 unembedded("generations.missing")
-                    .sql(" FROM chunks c JOIN resource_nodes r ON r.node_id = c.node_id WHERE c.id > ")
+                    .sql(" FROM chunks c JOIN indexed_resources i ON i.node_id = c.node_id WHERE c.id > ")
                     .bind::<SqlUuid, _>(after.map_or(Uuid::nil(), |after| after.0))
                     .sql(" AND NOT EXISTS (SELECT FROM embeddings e WHERE e.chunk_id = c.id AND e.generation_id = ")
                     .bind::<SqlUuid, _>(generation.id.0)

@@ -691,8 +691,10 @@ diesel::table! {
         language -> Nullable<Varchar>,
         /// Into how many chunks.
         chunk_count -> Int4,
-        /// When.
+        /// When its text was read.
         indexed_at -> Timestamptz,
+        /// Title that goes with each chunk, as far as there is room.
+        title -> Text,
     }
 }
 

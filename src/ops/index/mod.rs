@@ -70,6 +70,9 @@ pub(super) struct RebuildArgs {
     samples: u32,
 }
 
+/// What a build may take if nobody says otherwise, in MiB: the most that PostgreSQL allows on every system.
+const MEMORY_MIB: i64 = 2_047;
+
 /// Of which generation, and with how much memory.
 #[derive(Args)]
 struct OfArgs {
@@ -77,7 +80,7 @@ struct OfArgs {
     #[arg(long, value_name = "ID")]
     generation: Option<GenerationId>,
     /// Memory that PostgreSQL may take for building, in MiB.
-    #[arg(long, default_value_t = 2_047, value_parser = clap::value_parser!(i64).range(64..=2_047))]
+    #[arg(long, default_value_t = MEMORY_MIB, value_parser = clap::value_parser!(i64).range(64..=1_048_576))]
     memory: i64,
 }
 

@@ -4,16 +4,13 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::{Failure, advice};
+use super::{Failure, MEMORY_MIB, advice};
 use crate::{
     config::Config,
     domain::{IndexSpec, IndexedGeneration, Measured, VectorIndex},
     search::vector_index::{Choice, Priority},
     store::VectorIndexes,
 };
-
-/// What `tune` takes for granted if nobody says otherwise.
-const MEMORY: i64 = 2_047 << 20;
 
 pub(super) async fn status(
     indexes: &VectorIndexes,
@@ -24,7 +21,7 @@ pub(super) async fn status(
     let mut reports = Vec::new();
     for found in indexes.overview().await? {
         let recalls = recalls(indexes, &found, samples).await?;
-        let choice = advice(&found, scanned, MEMORY, Priority::Recall);
+        let choice = advice(&found, scanned, MEMORY_MIB << 20, Priority::Recall);
         reports.push(Report { found, recalls, choice });
     }
     if as_json {

@@ -128,10 +128,9 @@ impl HttpEmbedder {
                 self.pause_for(posted.retry_after);
                 Err(Failed { error: too_busy(&describe(&posted), None), passing: true })
             }
-            status => {
-                let passing = status >= 500 || status == 408;
-                Err(Failed { error: Error::internal(describe(&posted)), passing })
-            }
+            // The server has trouble of its own: that says nothing about the texts.
+            408 | 500.. => Err(Failed { error: too_busy(&describe(&posted), None), passing: true }),
+            _ => Err(Failed { error: Error::internal(describe(&posted)), passing: false }),
         }
     }
 

@@ -15,21 +15,14 @@ pub use http::{HttpEmbedder, HttpModel};
 pub use local::{LocalEmbedder, Threads};
 pub use tokens::ModelTokenizer;
 
-use crate::domain::{Error, Result};
+use crate::domain::{Error, Result, embedding::unit};
 
 /// The vector at unit length.
 ///
 /// # Errors
-/// When it has no length (zero, or a component that is no number): such a vector is near to nothing and would vanish from
-/// an index.
-fn normalised(mut vector: Vec<f32>) -> Result<Vec<f32>> {
-    // In f64, where the squares of finite components are finite and small ones do not vanish.
-    let length = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
-    if !length.is_finite() || length <= 0.0 {
-        return Err(Error::internal("the model gave a vector without a length"));
-    }
-    vector.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
-    Ok(vector)
+/// When it has no length: such a vector would vanish from an index.
+fn normalised(vector: Vec<f32>) -> Result<Vec<f32>> {
+    unit(&vector).ok_or_else(|| Error::internal("the model gave a vector without a length"))
 }
 
 #[cfg(test)]

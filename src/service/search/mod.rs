@@ -34,8 +34,10 @@ use self::{
 };
 use super::Services;
 use crate::domain::{
-    CANDIDATES, Code, Cursor, Error, Found, FrozenHits, Generation, Grouping, NodeId, Plan, Purpose, Recall, Result,
-    SearchArea, SearchGround, SearchKey, SearchMode, Strategy, Terms, TextPlan, VectorPlan, state_of,
+    CANDIDATES, Code, Cursor, Error, Found, FrozenHits, Generation, Grouping, NodeKey, Plan, Purpose, Recall, Result,
+    SearchArea, SearchGround, SearchKey, SearchMode, Strategy, Terms, TextPlan, VectorPlan,
+    embedding::unit,
+    state_of,
     vector_index::{WALKED_CANDIDATES, WALKED_CANDIDATES_FAST},
 };
 
@@ -50,7 +52,7 @@ pub enum Sought {
     /// What fits a text.
     Text(Query),
     /// What is like a resource.
-    Like(NodeId),
+    Like(NodeKey),
     /// What lies near a vector of the model in use.
     Vector(Arc<[f32]>),
 }
@@ -77,6 +79,8 @@ pub struct SearchLimits {
     pub scan_vectors: i64,
     /// Up to so many chunks in an area the words of every one are weighed.
     pub scan_words: i64,
+    /// Searches that this process works on at the same time, from 1; others wait for their turn.
+    pub at_once: usize,
 }
 
 /// How searches were answered since the start.
@@ -125,6 +129,14 @@ impl Services {
         self.searches.incomplete.load(Ordering::Relaxed)
     }
 
+    /// The generation of vectors that is searched, if there is one.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn generation_in_use(&self) -> Result<Option<Arc<Generation>>> {
+        Ok(self.ports.search.ground(&[], &[]).await?.generation)
+    }
+
     /// Answers a search, from memory if the same was asked of the same state.
     ///
     /// # Errors
@@ -140,11 +152,26 @@ impl Services {
         if let Some(frozen) = after.and_then(state_of).and_then(|stamp| self.ports.search_memory.hits(&key, stamp)) {
             return Ok(frozen);
         }
-        let ground = self.ports.search.ground(&area.boards).await?;
+        let mut boards = area.boards.clone();
+        if let Sought::Like(example) = &request.sought
+            && let Err(place) = boards.binary_search(&example.board_id)
+        {
+            boards.insert(place, example.board_id);
+        }
+        let ground = self.ports.search.ground(&boards, &area.sealed).await?;
         if let Some(frozen) = self.ports.search_memory.hits(&key, ground.stamp) {
             return Ok(frozen);
         }
-        let frozen = Arc::new(self.find(area, request, &ground).await?);
+        // Comparing all vectors is dear; other requests are to find a connection, too.
+        let turn = self.search_turns.acquire().await.map_err(Error::internal)?;
+        let mut frozen = self.find(area, request, &ground).await?;
+        drop(turn);
+        if frozen.plan.is_complete {
+            // What was written meanwhile was seen by some of the statements and not by others.
+            let now = self.ports.search.ground(&boards, &area.sealed).await?;
+            frozen.plan.is_complete = now.stamp == ground.stamp && !now.is_unsettled;
+        }
+        let frozen = Arc::new(frozen);
         self.searches.count(&frozen.plan);
         // What was left out because the model was busy may be found a moment later.
         if frozen.plan.note.is_none() {
@@ -229,11 +256,16 @@ impl Services {
     async fn ways(&self, area: &SearchArea, request: &SearchRequest, ground: &SearchGround, rows: i64) -> Result<Ways> {
         let query = match &request.sought {
             Sought::Text(query) => query,
-            Sought::Like(node) => {
+            Sought::Like(example) => {
                 let generation = ground.generation.as_ref().ok_or_else(no_model)?;
-                let vectors = self.ports.search.vectors_of(*node, generation, CHUNKS_OF_EXAMPLE).await?;
+                let vectors = self.ports.search.vectors_of(example.node_id, generation, CHUNKS_OF_EXAMPLE).await?;
+                let chunks = vectors.len();
+                let vectors: Vec<Vec<f32>> = vectors.into_iter().flatten().collect();
                 let vector = middle(&vectors).map(|vector| (Arc::clone(generation), vector));
-                let note = vector.is_none().then_some("The resource has no vectors yet");
+                let note = match &vector {
+                    None => Some("The resource has no vectors yet"),
+                    Some(_) => (vectors.len() < chunks).then_some("The resource has not all of its vectors yet"),
+                };
                 return Ok(Ways { terms: None, vector, note });
             }
             Sought::Vector(vector) => {
@@ -242,7 +274,10 @@ impl Services {
                     let message = format!("vector has {} numbers, the model {}", vector.len(), generation.dimensions);
                     return Err(Error::invalid(message));
                 }
-                let vector = Some((Arc::clone(generation), Arc::clone(vector)));
+                let Some(vector) = unit(vector) else {
+                    return Err(Error::invalid("vector is zero, or has something in it that is no number"));
+                };
+                let vector = Some((Arc::clone(generation), vector.into()));
                 return Ok(Ways { terms: None, vector, note: None });
             }
         };
@@ -330,6 +365,5 @@ fn middle(vectors: &[Vec<f32>]) -> Option<Arc<[f32]>> {
     for vector in vectors {
         sum.iter_mut().zip(vector).for_each(|(sum, value)| *sum += value);
     }
-    let length = sum.iter().map(|value| value * value).sum::<f32>().sqrt();
-    (length > f32::EPSILON).then(|| sum.iter().map(|value| value / length).collect())
+    unit(&sum).map(Into::into)
 }

@@ -2,8 +2,8 @@
 
 use crate::domain::{Error, Result};
 
-/// Longer texts are no questions.
-pub const MAX_QUERY_CHARS: usize = 2_000;
+/// Whole paragraphs are asked, too; longer texts are no questions.
+pub const MAX_QUERY_CHARS: usize = 10_000;
 /// Phrases, and exclusions; each costs a look into the index of words.
 const MAX_PHRASES: usize = 8;
 
@@ -22,7 +22,7 @@ impl Query {
     /// Reads a text. A quotation mark that is not closed, and a minus that stands alone, are letters like others.
     ///
     /// # Errors
-    /// `InvalidArgument` when it is longer than 2,000 characters, has more than 8 phrases or more than 8 exclusions, or asks
+    /// `InvalidArgument` when it is longer than [`MAX_QUERY_CHARS`], has more than 8 phrases or more than 8 exclusions, or asks
     /// for nothing.
     pub fn parse(text: &str) -> Result<Query> {
         if text.chars().count() > MAX_QUERY_CHARS {

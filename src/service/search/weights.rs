@@ -35,26 +35,28 @@ pub(super) struct Weights {
 
 /// How common a word of the query is, however differently it is stemmed in languages that meet in a scope.
 struct Word<'a> {
-    /// Part of the sample that has it.
+    /// Part of all that was looked at that has it.
     share: f64,
     weight: f64,
     /// As what it stands in each configuration.
     terms: Vec<&'a Term>,
 }
 
-/// The words of a query, the rarest first. A word has one weight in all languages.
+/// The words of a query, the rarest first. A word has one weight in all languages. How common it is tell only those in which it is a
+/// word: where a few texts are read in a language that does not leave out the stop words of the others, "the" would be the rarest of all.
 fn by_rarity(terms: &Terms) -> Vec<Word<'_>> {
-    let looked_at = terms.looked_at as f64;
     let mut by_ordinal: BTreeMap<i32, Vec<&Term>> = BTreeMap::new();
     for term in &terms.terms {
         by_ordinal.entry(term.ordinal).or_default().push(term);
     }
-    let word = |terms: Vec<_>| {
-        let found = terms.iter().map(|term: &&Term| term.found).sum::<i64>() as f64;
-        let weight = (1.0 + (looked_at - found + 0.5) / (found + 0.5)).ln();
-        Word { share: (found + 0.5) / (looked_at + 1.0), weight, terms }
+    let weighed = |word: Vec<_>| {
+        let found = word.iter().map(|term: &&Term| term.found).sum::<i64>() as f64;
+        let by_config: BTreeMap<&str, i64> = word.iter().map(|term| (term.config.as_str(), term.looked_at)).collect();
+        let looked_at = by_config.into_values().sum::<i64>() as f64;
+        let weight = (1.0 + (looked_at - found + 0.5).max(0.0) / (found + 0.5)).ln();
+        Word { share: (found + 0.5) / (terms.looked_at as f64 + 1.0), weight, terms: word }
     };
-    let mut words: Vec<Word> = by_ordinal.into_values().map(word).collect();
+    let mut words: Vec<Word> = by_ordinal.into_values().map(weighed).collect();
     words.sort_by(|one, other| one.share.total_cmp(&other.share));
     words
 }
@@ -123,7 +125,7 @@ mod tests {
     use super::*;
 
     fn term(config: &str, lexeme: &str, place: i32, ordinal: i32, found: i64) -> Term {
-        Term { config: config.to_owned(), lexeme: lexeme.to_owned(), place, ordinal, times: 1, found }
+        Term { config: config.to_owned(), lexeme: lexeme.to_owned(), place, ordinal, times: 1, looked_at: 1000, found }
     }
 
     fn anchors(terms: &Terms, rows: i64, anchors: Anchors) -> (Vec<String>, f64) {
@@ -176,5 +178,22 @@ mod tests {
         };
         let weights = weigh(&terms, 1000, Anchors::All);
         assert_eq!(weights.by_config[0].weights[0].1, weights.by_config[1].weights[0].1);
+    }
+
+    #[test]
+    fn stop_words_weigh_nothing_where_few_texts_are_read_with_them() {
+        let terms = Terms {
+            terms: vec![
+                Term { looked_at: 2, ..term("simple", "the", 1, 1, 2) },
+                Term { looked_at: 2, ..term("simple", "lens", 2, 2, 0) },
+                Term { looked_at: 998, ..term("english", "len", 3, 2, 10) },
+            ],
+            looked_at: 1000,
+        };
+        let weights = weigh(&terms, 1000, Anchors::All);
+        let [english, simple] = weights.by_config.as_slice() else { panic!("{weights:?}") };
+        let [(1, the), (2, lens)] = simple.weights.as_slice() else { panic!("{simple:?}") };
+        assert!(*the < 0.2 && *lens > 4.5, "{simple:?}");
+        assert_eq!(english.weights[0].1, *lens);
     }
 }

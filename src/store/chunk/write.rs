@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use diesel::sql_types::{Array, BigInt, Binary, Integer, Nullable, Text, Uuid as SqlUuid};
+use chrono::{DateTime, Utc};
+use diesel::sql_types::{Array, BigInt, Binary, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::AsyncPgConnection;
 use pgvector::{Vector, sql_types::Vector as SqlVector};
 use sha2::{Digest, Sha256};
@@ -19,7 +20,7 @@ use super::super::{
 };
 use crate::domain::{
     BoardId, ChunkField, ChunkId, CutText, Generation, GenerationState, JobType, NewJob, NodeId, Piece, Provider,
-    Result, SearchIndex, SourceText, Unembedded,
+    Result, SearchIndex, SourceText, Unembedded, job::IMPORT_PRIORITY,
 };
 
 /// Digest of what is embedded of a chunk.
@@ -34,13 +35,11 @@ const TITLE: &str = "left(btrim(coalesce(r.title, ''), E' \\t\\r\\n'), 200)";
 pub(crate) type UnembeddedSql = (SqlUuid, SqlUuid, SqlUuid, Text, Text);
 pub(crate) type UnembeddedRow = (Uuid, Uuid, Uuid, String, String);
 
-/// Begins to read chunks `c` of resources `r` to embed them: a text goes below its title, because a span in the middle of it
-/// rarely says what it is about.
+/// Begins to read chunks `c` of resources `i` to embed them: a text goes below the title that it was cut with, because a span in the
+/// middle of it rarely says what it is about.
 pub(crate) fn unembedded(name: &'static str) -> Statement<UnembeddedSql> {
     Statement::new(name)
-        .sql("SELECT c.id, c.board_id, c.node_id, CASE WHEN c.field <> 'title' THEN ")
-        .sql(TITLE)
-        .sql(" ELSE '' END, c.chunk_text")
+        .sql("SELECT c.id, c.board_id, c.node_id, CASE WHEN c.field <> 'title' THEN i.title ELSE '' END, c.chunk_text")
 }
 
 pub(crate) fn unembedded_from((chunk, board, node, title, text): UnembeddedRow) -> Unembedded {
@@ -107,22 +106,26 @@ fn spans<'a, ST>(statement: Statement<ST>, pieces: impl Iterator<Item = &'a Piec
 impl Store {
     async fn replace_in(&self, connection: &mut AsyncPgConnection, text: &CutText, priority: i32) -> Result<bool> {
         let mark = Statement::<SqlUuid>::new("chunks.mark")
-            .sql("INSERT INTO indexed_resources AS i (node_id, board_id, node_version, config, language, chunk_count) SELECT n.id, \
-                  n.board_id, ")
+            .sql("INSERT INTO indexed_resources AS i (node_id, board_id, node_version, title, config, language, chunk_count, indexed_at) \
+                  SELECT n.id, n.board_id, ")
             .bind::<BigInt, _>(text.version)
+            .sql(", ")
+            .bind::<Text, _>(text.title.clone())
             .sql(", ")
             .bind::<Text, _>(text.config)
             .sql(", ")
             .bind::<Nullable<Text>, _>(text.language.clone())
             .sql(", ")
             .bind::<Integer, _>(i32::try_from(text.pieces.len()).unwrap_or(i32::MAX))
+            .sql(", ")
+            .bind::<Timestamptz, _>(text.read_at)
             .sql(" FROM nodes n WHERE n.id = ")
             .bind::<SqlUuid, _>(text.node_id.0)
             // The board cannot be locked here: whoever changes it would wait for this.
             .sql(
                 " FOR KEY SHARE ON CONFLICT (node_id) DO UPDATE SET node_version = excluded.node_version, \
-                 config = excluded.config, language = excluded.language, chunk_count = excluded.chunk_count, \
-                 indexed_at = CURRENT_TIMESTAMP WHERE i.node_version <= excluded.node_version RETURNING i.node_id",
+                 title = excluded.title, config = excluded.config, language = excluded.language, chunk_count = excluded.chunk_count, \
+                 indexed_at = excluded.indexed_at WHERE i.node_version <= excluded.node_version RETURNING i.node_id",
             );
         let marked: Vec<Uuid> = self.run(connection, mark).await?;
         if marked.is_empty() {
@@ -250,10 +253,10 @@ impl Store {
         connection: &mut AsyncPgConnection,
         generation: &Generation,
         vectors: Vec<(Unembedded, Vec<f32>)>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let state = generation::hold(self, connection, generation).await?;
         if matches!(state, None | Some(GenerationState::Dropped)) {
-            return Ok(());
+            return Ok(false);
         }
         let ids: Vec<Uuid> = vectors.iter().map(|(chunk, _)| chunk.chunk_id.0).collect();
         let boards = vectors.iter().map(|(chunk, _)| chunk.board_id.0).collect();
@@ -272,40 +275,56 @@ impl Store {
             );
         let kept: Vec<Uuid> = self.run(connection, statement).await?;
         // What nobody searches changes no answer.
-        if kept.is_empty() || state != Some(GenerationState::Active) {
-            return Ok(());
+        if !kept.is_empty() && state == Some(GenerationState::Active) {
+            self.step_search_versions(connection, boards, None).await?;
         }
-        self.step_search_versions(connection, boards, None).await
+        Ok(true)
     }
 }
 
 #[async_trait]
 impl SearchIndex for Store {
     async fn source_texts(&self, nodes: &[NodeId]) -> Result<Vec<SourceText>> {
-        type Sql = (SqlUuid, SqlUuid, BigInt, Text, Nullable<Text>, Nullable<Text>, Nullable<Text>);
-        type Row = (Uuid, Uuid, i64, String, Option<String>, Option<String>, Option<String>);
+        type Sql = (
+            SqlUuid,
+            SqlUuid,
+            BigInt,
+            Text,
+            Nullable<Text>,
+            Nullable<Text>,
+            Nullable<Text>,
+            Nullable<Text>,
+            Timestamptz,
+        );
+        type Row =
+            (Uuid, Uuid, i64, String, Option<String>, Option<String>, Option<String>, Option<String>, DateTime<Utc>);
         let rows: Vec<Row> = self
             .fetch(|| {
                 Statement::<Sql>::new("chunks.source_texts")
                     .sql("SELECT n.id, n.board_id, n.version, ")
                     .sql(TITLE)
                     .sql(
-                        ", r.content, r.extracted_text, r.language FROM nodes n \
+                        ", r.content, r.extracted_text, r.language, (SELECT x.language FROM (SELECT i.language \
+                         FROM indexed_resources i WHERE i.board_id = n.board_id AND i.language IS NOT NULL LIMIT 100) x \
+                         GROUP BY x.language ORDER BY count(*) DESC, x.language LIMIT 1), statement_timestamp() FROM nodes n \
                          JOIN resource_nodes r ON r.node_id = n.id WHERE n.id = ANY(",
                     )
                     .bind::<Array<SqlUuid>, _>(nodes.iter().map(|id| id.0).collect::<Vec<_>>())
                     .sql(")")
             })
             .await?;
-        let text = |(id, board, version, title, content, extracted_text, language): Row| SourceText {
-            node_id: NodeId(id),
-            board_id: BoardId(board),
-            version,
-            title,
-            content,
-            extracted_text,
-            language,
-        };
+        let text =
+            |(id, board, version, title, content, extracted_text, language, usual_language, read_at): Row| SourceText {
+                node_id: NodeId(id),
+                board_id: BoardId(board),
+                version,
+                title,
+                content,
+                extracted_text,
+                language,
+                usual_language,
+                read_at,
+            };
         Ok(rows.into_iter().map(text).collect())
     }
 
@@ -323,8 +342,8 @@ impl SearchIndex for Store {
                     .sql(" FROM unnest(")
                     .bind::<Array<SqlUuid>, _>(nodes.iter().map(|id| id.0).collect::<Vec<_>>())
                     .sql(
-                        ") AS u (id) JOIN nodes n ON n.id = u.id JOIN resource_nodes r ON r.node_id = n.id \
-                         JOIN chunks c ON c.board_id = n.board_id AND c.node_id = n.id WHERE NOT EXISTS (SELECT FROM embeddings e \
+                        ") AS u (id) JOIN indexed_resources i ON i.node_id = u.id \
+                         JOIN chunks c ON c.board_id = i.board_id AND c.node_id = i.node_id WHERE NOT EXISTS (SELECT FROM embeddings e \
                          WHERE e.chunk_id = c.id AND e.generation_id = ",
                     )
                     .bind::<SqlUuid, _>(generation.id.0)
@@ -335,11 +354,31 @@ impl SearchIndex for Store {
         Ok(rows.into_iter().map(unembedded_from).collect())
     }
 
-    async fn keep_embeddings(&self, generation: &Generation, vectors: Vec<(Unembedded, Vec<f32>)>) -> Result<()> {
+    async fn keep_embeddings(&self, generation: &Generation, vectors: Vec<(Unembedded, Vec<f32>)>) -> Result<bool> {
         let mut connection = self.connection().await?;
         begin(&mut connection).await?;
         let kept = self.keep_in(&mut connection, generation, vectors).await;
         end(&mut connection, kept).await
+    }
+
+    async fn ask_for_missing(&self) -> Result<u64> {
+        let rows: Vec<i64> = self
+            .fetch(|| {
+                Statement::<BigInt>::new("embeddings.ask_for_missing")
+                    .sql(
+                        "WITH asked AS (INSERT INTO processing_jobs (board_id, resource_id, job_type, priority) \
+                         SELECT DISTINCT c.board_id, c.node_id, 'create_embeddings'::job_type, ",
+                    )
+                    .bind::<Integer, _>(IMPORT_PRIORITY)
+                    .sql(
+                        " FROM embedding_generations g CROSS JOIN chunks c JOIN nodes n ON n.id = c.node_id \
+                         AND n.deleted_at IS NULL LEFT JOIN embeddings e ON e.generation_id = g.id AND e.chunk_id = c.id \
+                         WHERE g.state = 'active' AND e.chunk_id IS NULL ON CONFLICT DO NOTHING RETURNING 1) \
+                         SELECT count(*) FROM asked",
+                    )
+            })
+            .await?;
+        Ok(rows.first().and_then(|count| u64::try_from(*count).ok()).unwrap_or_default())
     }
 
     async fn generations(&self, states: &[GenerationState]) -> Result<Vec<Generation>> {

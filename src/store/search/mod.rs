@@ -25,6 +25,8 @@ use crate::domain::{
 
 /// Chunks at which how common words are is found out. 500 gave the same quality as all of them on four collections.
 const SAMPLE: i64 = 1_000;
+/// Different words of a question that are weighed, the first ones: each is looked for in every chunk of the sample.
+const MOST_WORDS: i64 = 256;
 /// Up to so many chunks in an area they are sampled by way of its resources.
 const MOST_FROM_RESOURCES: i64 = 20_000;
 
@@ -68,21 +70,26 @@ impl Search for Store {
         Ok(rows.into_iter().map(BoardId).collect())
     }
 
-    async fn ground(&self, boards: &[BoardId]) -> Result<SearchGround> {
+    async fn ground(&self, boards: &[BoardId], sealed: &[NodeId]) -> Result<SearchGround> {
         type Sql = (BigInt, Array<Text>, Bool, Nullable<GenerationSql>);
         let boards: Vec<Uuid> = boards.iter().map(|id| id.0).collect();
+        let sealed: Vec<Uuid> = sealed.iter().map(|id| id.0).collect();
         let rows: Vec<(i64, Vec<String>, bool, Option<GenerationRow>)> = self
             .fetch(|| {
                 Statement::<Sql>::new("search.ground")
                     .sql("SELECT hashtextextended(concat_ws(' ', s.stamp, g.id), 0), s.configs, EXISTS (SELECT FROM processing_jobs j \
+                          JOIN nodes n ON n.board_id = j.board_id AND n.id = j.resource_id AND n.deleted_at IS NULL \
                           WHERE j.job_type = 'extract_text' AND j.status IN ('pending', 'running', 'failed', 'cancelled') \
                           AND j.board_id = ANY(")
                     .bind::<Array<SqlUuid>, _>(boards.clone())
                     // What failed is a text that is not searchable, unless it was cut again since.
                     .sql(
                         ") AND (j.completed_at IS NULL OR NOT EXISTS (SELECT FROM indexed_resources x \
-                         WHERE x.node_id = j.resource_id AND x.indexed_at >= j.completed_at))), ",
+                         WHERE x.node_id = j.resource_id AND x.indexed_at >= j.completed_at)) \
+                         AND NOT lies_in(j.board_id, j.resource_id, ",
                     )
+                    .bind::<Array<SqlUuid>, _>(sealed.clone())
+                    .sql(")), ")
                     .sql(GENERATION_COLUMNS)
                     .sql(
                         " FROM (SELECT coalesce(hashtextextended(string_agg(concat_ws(' ', b.id, b.version, v.version), ',' \
@@ -117,8 +124,8 @@ impl Search for Store {
     }
 
     async fn terms(&self, area: &SearchArea, text: &str, configs: &[String], rows: i64) -> Result<Terms> {
-        type Sql = (BigInt, Nullable<(Text, Text, Integer, Integer, Integer, BigInt)>);
-        type Row = (i64, Option<(String, String, i32, i32, i32, i64)>);
+        type Sql = (BigInt, Nullable<(Text, Text, Integer, Integer, Integer, BigInt, BigInt)>);
+        type Row = (i64, Option<(String, String, i32, i32, i32, i64, i64)>);
         let rows: Vec<Row> = self
             .fetch(|| {
                 let statement = with(Statement::<Sql>::new("search.terms"), area)
@@ -128,19 +135,29 @@ impl Search for Store {
                          ('{' || lexeme_place(w.lexeme) || ':1}/268435456')::sparsevec AS one FROM unnest(",
                     )
                     .bind::<Array<Text>, _>(configs.to_vec())
-                    .sql(") AS k (config) CROSS JOIN LATERAL unnest(search_words(k.config, ")
+                    .sql(") AS k (config) CROSS JOIN LATERAL (SELECT a.lexeme, a.positions FROM unnest(search_words(k.config, ")
                     .bind::<Text, _>(text.to_owned())
-                    .sql(")) w), sample AS MATERIALIZED (");
+                    .sql(")) a ORDER BY a.positions[1], a.lexeme LIMIT ")
+                    .bind::<BigInt, _>(MOST_WORDS)
+                    .sql(") w), sample AS MATERIALIZED (");
                 sample(statement, area, rows).sql(
                     ") SELECT (SELECT count(*) FROM sample), w.config, w.lexeme, w.place, w.ordinal, w.times, \
+                     (SELECT count(*) FROM sample s WHERE s.config = w.config), \
                      (SELECT count(*) FROM sample s WHERE s.config = w.config AND (s.weights <#> w.one) < 0) \
                      FROM asked LEFT JOIN words w ON true",
                 )
             })
             .await?;
         let looked_at = rows.first().map_or(0, |(looked_at, _)| *looked_at);
-        let term =
-            |(config, lexeme, place, ordinal, times, found)| Term { config, lexeme, place, ordinal, times, found };
+        let term = |(config, lexeme, place, ordinal, times, looked_at, found)| Term {
+            config,
+            lexeme,
+            place,
+            ordinal,
+            times,
+            looked_at,
+            found,
+        };
         Ok(Terms { terms: rows.into_iter().filter_map(|(_, row)| row).map(term).collect(), looked_at })
     }
 
@@ -154,22 +171,22 @@ impl Search for Store {
         rank::rank(self, area, grouping, &by_text, &by_vector).await
     }
 
-    async fn vectors_of(&self, node: NodeId, generation: &Generation, most: usize) -> Result<Vec<Vec<f32>>> {
-        let rows: Vec<Vector> = self
+    async fn vectors_of(&self, node: NodeId, generation: &Generation, most: usize) -> Result<Vec<Option<Vec<f32>>>> {
+        let rows: Vec<Option<Vector>> = self
             .fetch(|| {
-                Statement::<SqlVector>::new("search.vectors_of")
+                Statement::<Nullable<SqlVector>>::new("search.vectors_of")
                     .sql(
                         "SELECT e.embedding FROM indexed_resources i JOIN chunks c ON c.board_id = i.board_id \
-                         AND c.node_id = i.node_id JOIN embeddings e ON e.board_id = c.board_id AND e.chunk_id = c.id \
-                         WHERE i.node_id = ",
+                         AND c.node_id = i.node_id LEFT JOIN embeddings e ON e.board_id = c.board_id AND e.chunk_id = c.id \
+                         AND e.generation_id = ",
                     )
-                    .bind::<SqlUuid, _>(node.0)
-                    .sql(" AND e.generation_id = ")
                     .bind::<SqlUuid, _>(generation.id.0)
+                    .sql(" WHERE i.node_id = ")
+                    .bind::<SqlUuid, _>(node.0)
                     .sql(" ORDER BY c.chunk_index LIMIT ")
                     .bind::<BigInt, _>(i64::try_from(most).unwrap_or(i64::MAX))
             })
             .await?;
-        Ok(rows.into_iter().map(|vector| vector.to_vec()).collect())
+        Ok(rows.into_iter().map(|vector| vector.map(|vector| vector.to_vec())).collect())
     }
 }

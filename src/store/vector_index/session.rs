@@ -104,8 +104,8 @@ impl IndexSession {
     /// # Errors
     /// Those of the database.
     pub async fn allow(&self, bytes: i64, helpers: Option<u8>) -> Result<()> {
-        // PostgreSQL takes 64 kB to 2 GB less a page on some systems, in kB.
-        let kilobytes = (bytes >> 10).clamp(64 << 10, (2 << 20) - 1);
+        // As PostgreSQL counts it. On some systems it takes no more than 2 GB, and says so.
+        let kilobytes = (bytes >> 10).clamp(64 << 10, i32::MAX.into());
         let mut settings = format!("SET maintenance_work_mem = {kilobytes}");
         if let Some(helpers) = helpers {
             settings += &format!("; SET max_parallel_maintenance_workers = {helpers}");
