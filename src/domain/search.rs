@@ -137,7 +137,7 @@ pub struct Generation {
 /// What boards hold at a moment, as far as searches are concerned.
 #[derive(Clone, Debug)]
 pub struct SearchGround {
-    /// Changes with the boards and with what is searchable of them.
+    /// Changes with the boards, with what is searchable of them, and with `is_unsettled`.
     pub stamp: i64,
     /// The generation that is searched, if there is one.
     pub generation: Option<Arc<Generation>>,
@@ -235,8 +235,8 @@ pub struct Found {
 pub trait Search: Send + Sync {
     /// Ids of living boards of a list, those that changed last, at most `most` of them.
     async fn board_ids(&self, of: &BoardsOf, most: usize) -> Result<Vec<BoardId>>;
-    /// What boards hold at this moment, for somebody who is shut out of folders of them.
-    async fn ground(&self, boards: &[BoardId], sealed: &[NodeId]) -> Result<SearchGround>;
+    /// What an area holds at this moment, and a resource that others are to be like.
+    async fn ground(&self, area: &SearchArea, example: Option<NodeKey>) -> Result<SearchGround>;
     /// How many chunks there are in an area.
     async fn count(&self, area: &SearchArea) -> Result<i64>;
     /// The words of a query, and how common they are in an area of about `rows` chunks.
@@ -298,7 +298,8 @@ pub trait SearchIndex: Send + Sync {
     async fn unembedded(&self, nodes: &[NodeId], generation: &Generation, limit: usize) -> Result<Vec<Unembedded>>;
     /// Keeps vectors of chunks that are still there. Whether the generation takes vectors; one that was dropped does not.
     async fn keep_embeddings(&self, generation: &Generation, vectors: Vec<(Unembedded, Vec<f32>)>) -> Result<bool>;
-    /// Asks for vectors of the active generation where chunks have none and nobody was asked for them; of how many resources.
+    /// Asks for vectors of the active generation where chunks have none and nobody was asked for them; of how many resources. Looks at
+    /// every chunk there is.
     async fn ask_for_missing(&self) -> Result<u64>;
     /// Generations in these states, the oldest first.
     async fn generations(&self, states: &[GenerationState]) -> Result<Vec<Generation>>;

@@ -119,6 +119,10 @@ async fn serve_on(
     drop(stopping);
     let jobs = app.start_jobs(config, config.jobs.workers);
     let mut upkeep = JoinSet::new();
+    if !app.services.is_read_only() {
+        let indexing = Arc::clone(&app.indexing);
+        upkeep.spawn(async move { indexing.ask_for_missing().await });
+    }
     upkeep.spawn(keep_up(app.store.clone(), config.database.events_keep_days));
     upkeep.spawn(embedder::follow(config.clone(), models, app.store.clone()));
     if config.search.build_index {

@@ -1,6 +1,8 @@
 //! `ragboard worker`: does background jobs and answers nobody, but for metrics at an address of their own. Any number of them may
 //! work beside gateways, or instead of the workers in them (`RAGBOARD_JOBS_WORKERS=false`).
 
+use std::sync::Arc;
+
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use super::{
@@ -12,7 +14,11 @@ use super::{
 use crate::{app::App, config::Config};
 
 pub(super) async fn run(config: &Config) -> Result<(), Failure> {
-    let metrics = listen_for_metrics(config).await?;
+    // A gateway beside it may have the same settings.
+    let metrics = listen_for_metrics(config).await.unwrap_or_else(|failure| {
+        tracing::warn!("Metrics are not told: {failure}");
+        None
+    });
     let database = Database::open(config).await?;
     let worked = work(config, &database, metrics).await;
     let released = database.release().await;
@@ -28,6 +34,8 @@ async fn work(config: &Config, database: &Database, metrics: Option<TcpListener>
     let app = App::connect(config, &database.url, None, models.clone()).await?;
     app.prepare_search().await?;
     let mut beside = JoinSet::new();
+    let indexing = Arc::clone(&app.indexing);
+    beside.spawn(async move { indexing.ask_for_missing().await });
     beside.spawn(embedder::follow(config.clone(), models, app.store.clone()));
     let jobs = app.start_jobs(config, true);
     let (_stop, stopping) = watch::channel(());

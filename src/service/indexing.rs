@@ -47,6 +47,8 @@ impl Indexing {
             None => {
                 let dimensions = i32::try_from(dimensions).map_err(Error::internal)?;
                 self.index.begin_generation(provider, model, dimensions, source).await?;
+                // What was cut before there was a model.
+                self.index.ask_for_missing().await?;
             }
             Some(active) if self.embedders.of(active).is_none() => tracing::warn!(
                 model = active.model,
@@ -55,12 +57,16 @@ impl Indexing {
             ),
             Some(_) => {}
         }
-        // What was cut before there was a model, and what was given up while it did not answer.
-        let missing = self.index.ask_for_missing().await?;
-        if missing > 0 {
-            tracing::info!(count = missing, "Vectors of {missing} resources are missing and will be made");
-        }
         Ok(())
+    }
+
+    /// Asks for the vectors that were given up while the model did not answer. Takes seconds where there are many chunks.
+    pub async fn ask_for_missing(&self) {
+        match self.index.ask_for_missing().await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "Vectors of {count} resources are missing and will be made"),
+            Err(error) => tracing::warn!(cause = ?error.cause(), "Could not ask for missing vectors: {error}"),
+        }
     }
 
     /// How many chunks were given vectors since the start.

@@ -61,6 +61,16 @@ pub(super) async fn in_use(store: &Store, connection: &mut AsyncPgConnection) ->
     store.run(connection, statement).await
 }
 
+/// How long the statements that follow in the transaction wait for others.
+async fn wait_for_locks(store: &Store, connection: &mut AsyncPgConnection, at_most: &'static str) -> Result<()> {
+    let patience = Statement::<Text>::new("generations.patience")
+        .sql("SELECT set_config('lock_timeout', ")
+        .bind::<Text, _>(at_most)
+        .sql(", true)");
+    let _: Vec<String> = store.run(connection, patience).await?;
+    Ok(())
+}
+
 /// Who makes generations or changes which is searched, does so alone.
 async fn lock(store: &Store, connection: &mut AsyncPgConnection) -> Result<()> {
     let locked = Statement::<Bool>::new("generations.lock")
@@ -130,12 +140,12 @@ async fn try_make(
         if let Some(row) = rows.into_iter().next() {
             return generation_from(row);
         }
-        let patience =
-            Statement::<Text>::new("generations.patience").sql("SELECT set_config('lock_timeout', '250ms', true)");
-        let _: Vec<String> = store.run(&mut connection, patience).await?;
-        // In the order in which those who cut a text lock these tables.
+        // In the order in which those who cut a text lock these tables. Those who write chunks wait meanwhile, for long enough that a
+        // vacuum lets go (`deadlock_timeout`); searches wait only for the partition.
+        wait_for_locks(store, &mut connection, "3s").await?;
         let alone = Statement::<Text>::new("generations.alone").sql("LOCK TABLE chunks IN SHARE ROW EXCLUSIVE MODE");
         let _: Vec<String> = store.run(&mut connection, alone).await?;
+        wait_for_locks(store, &mut connection, "250ms").await?;
         let made = Statement::<GenerationSql>::new("generations.make")
             .sql("INSERT INTO embedding_generations AS g (provider, model, dimensions, source, state, activated_at) SELECT ")
             .bind::<Text, _>(provider.as_str())

@@ -21,7 +21,7 @@ use std::{
 
 use futures_util::future::try_join;
 use sha2::{Digest, Sha256};
-use tokio::time::timeout;
+use tokio::{sync::SemaphorePermit, time::timeout};
 
 pub use self::{
     area::Where,
@@ -134,7 +134,7 @@ impl Services {
     /// # Errors
     /// Those of the database.
     pub async fn generation_in_use(&self) -> Result<Option<Arc<Generation>>> {
-        Ok(self.ports.search.ground(&[], &[]).await?.generation)
+        Ok(self.ports.search.ground(&SearchArea::default(), None).await?.generation)
     }
 
     /// Answers a search, from memory if the same was asked of the same state.
@@ -152,24 +152,26 @@ impl Services {
         if let Some(frozen) = after.and_then(state_of).and_then(|stamp| self.ports.search_memory.hits(&key, stamp)) {
             return Ok(frozen);
         }
-        let mut boards = area.boards.clone();
-        if let Sought::Like(example) = &request.sought
-            && let Err(place) = boards.binary_search(&example.board_id)
-        {
-            boards.insert(place, example.board_id);
-        }
-        let ground = self.ports.search.ground(&boards, &area.sealed).await?;
+        let example = match &request.sought {
+            Sought::Like(example) => Some(*example),
+            Sought::Text(_) | Sought::Vector(_) => None,
+        };
+        let ground = self.ports.search.ground(area, example).await?;
         if let Some(frozen) = self.ports.search_memory.hits(&key, ground.stamp) {
             return Ok(frozen);
         }
-        // Comparing all vectors is dear; other requests are to find a connection, too.
-        let turn = self.search_turns.acquire().await.map_err(Error::internal)?;
-        let mut frozen = self.find(area, request, &ground).await?;
+        let ways = self.ways(area, request, &ground).await?;
+        let turn = self.search_turn().await?;
+        // Somebody may have asked the same meanwhile.
+        if let Some(frozen) = self.ports.search_memory.hits(&key, ground.stamp) {
+            return Ok(frozen);
+        }
+        let mut frozen = self.find(area, request, &ground, ways).await?;
         drop(turn);
         if frozen.plan.is_complete {
             // What was written meanwhile was seen by some of the statements and not by others.
-            let now = self.ports.search.ground(&boards, &area.sealed).await?;
-            frozen.plan.is_complete = now.stamp == ground.stamp && !now.is_unsettled;
+            let now = self.ports.search.ground(area, example).await?;
+            frozen.plan.is_complete = now.stamp == ground.stamp;
         }
         let frozen = Arc::new(frozen);
         self.searches.count(&frozen.plan);
@@ -180,17 +182,19 @@ impl Services {
         Ok(frozen)
     }
 
-    async fn find(&self, area: &SearchArea, request: &SearchRequest, ground: &SearchGround) -> Result<FrozenHits> {
-        let area_key = key_of(area);
-        let rows = match self.ports.search_memory.rows(&area_key, ground.stamp) {
-            Some(rows) => rows,
-            None => {
-                let rows = self.ports.search.count(area).await?;
-                self.ports.search_memory.keep_rows(area_key, ground.stamp, rows);
-                rows
-            }
-        };
-        let ways = self.ways(area, request, ground, rows).await?;
+    /// Waits for a turn. Comparing all vectors is dear, and other requests are to find a connection, too.
+    async fn search_turn(&self) -> Result<SemaphorePermit<'_>> {
+        self.search_turns.acquire().await.map_err(Error::internal)
+    }
+
+    async fn find(
+        &self,
+        area: &SearchArea,
+        request: &SearchRequest,
+        ground: &SearchGround,
+        ways: Ways,
+    ) -> Result<FrozenHits> {
+        let rows = self.rows(area, ground).await?;
         let mut strategy = match &ways.vector {
             None => Strategy::Words,
             Some(_) if request.recall == Recall::Exact || rows <= self.search_limits.scan_vectors => Strategy::Exact,
@@ -252,8 +256,19 @@ impl Services {
         Ok(FrozenHits { hits, plan, stamp: ground.stamp })
     }
 
+    /// How many chunks there are in an area.
+    async fn rows(&self, area: &SearchArea, ground: &SearchGround) -> Result<i64> {
+        let key = key_of(area);
+        if let Some(rows) = self.ports.search_memory.rows(&key, ground.stamp) {
+            return Ok(rows);
+        }
+        let rows = self.ports.search.count(area).await?;
+        self.ports.search_memory.keep_rows(key, ground.stamp, rows);
+        Ok(rows)
+    }
+
     /// What is looked for, as words with their weights and as a vector.
-    async fn ways(&self, area: &SearchArea, request: &SearchRequest, ground: &SearchGround, rows: i64) -> Result<Ways> {
+    async fn ways(&self, area: &SearchArea, request: &SearchRequest, ground: &SearchGround) -> Result<Ways> {
         let query = match &request.sought {
             Sought::Text(query) => query,
             Sought::Like(example) => {
@@ -285,6 +300,8 @@ impl Services {
             if request.mode == SearchMode::Semantic || ground.configs.is_empty() {
                 return Ok(None);
             }
+            let _turn = self.search_turn().await?;
+            let rows = self.rows(area, ground).await?;
             let terms = self.ports.search.terms(area, &query.text, &ground.configs, rows).await?;
             Ok(Some(terms).filter(|terms| !terms.terms.is_empty()))
         };

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use diesel::sql_types::{Array, BigInt, Binary, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::AsyncPgConnection;
 use pgvector::{Vector, sql_types::Vector as SqlVector};
 use sha2::{Digest, Sha256};
@@ -248,6 +248,33 @@ impl Store {
         Ok(())
     }
 
+    async fn ask_in(&self, connection: &mut AsyncPgConnection) -> Result<u64> {
+        let alone = Statement::<Bool>::new("embeddings.alone").sql(
+            "SELECT set_config('statement_timeout', '10min', true) IS NOT NULL \
+                  AND pg_try_advisory_xact_lock(hashtextextended('ask_for_missing', 0))",
+        );
+        let is_alone: Vec<bool> = self.run(connection, alone).await?;
+        // Whoever else does it asks for the same.
+        if is_alone != [true] {
+            return Ok(0);
+        }
+        let ask = Statement::<BigInt>::new("embeddings.ask_for_missing")
+            .sql(
+                "WITH asked AS (INSERT INTO processing_jobs (board_id, resource_id, job_type, priority) \
+                 SELECT m.board_id, m.node_id, 'create_embeddings', ",
+            )
+            .bind::<Integer, _>(IMPORT_PRIORITY)
+            .sql(
+                " FROM (SELECT DISTINCT c.board_id, c.node_id FROM embedding_generations g CROSS JOIN chunks c \
+                 JOIN nodes n ON n.id = c.node_id AND n.deleted_at IS NULL \
+                 LEFT JOIN embeddings e ON e.generation_id = g.id AND e.chunk_id = c.id \
+                 WHERE g.state = 'active' AND e.chunk_id IS NULL) m ORDER BY m.node_id ON CONFLICT DO NOTHING RETURNING 1) \
+                 SELECT count(*) FROM asked",
+            );
+        let rows: Vec<i64> = self.run(connection, ask).await?;
+        Ok(rows.first().and_then(|count| u64::try_from(*count).ok()).unwrap_or_default())
+    }
+
     async fn keep_in(
         &self,
         connection: &mut AsyncPgConnection,
@@ -305,7 +332,7 @@ impl SearchIndex for Store {
                     .sql(TITLE)
                     .sql(
                         ", r.content, r.extracted_text, r.language, (SELECT x.language FROM (SELECT i.language \
-                         FROM indexed_resources i WHERE i.board_id = n.board_id AND i.language IS NOT NULL LIMIT 100) x \
+                         FROM indexed_resources i WHERE i.board_id = n.board_id LIMIT 300) x WHERE x.language IS NOT NULL \
                          GROUP BY x.language ORDER BY count(*) DESC, x.language LIMIT 1), statement_timestamp() FROM nodes n \
                          JOIN resource_nodes r ON r.node_id = n.id WHERE n.id = ANY(",
                     )
@@ -362,23 +389,10 @@ impl SearchIndex for Store {
     }
 
     async fn ask_for_missing(&self) -> Result<u64> {
-        let rows: Vec<i64> = self
-            .fetch(|| {
-                Statement::<BigInt>::new("embeddings.ask_for_missing")
-                    .sql(
-                        "WITH asked AS (INSERT INTO processing_jobs (board_id, resource_id, job_type, priority) \
-                         SELECT DISTINCT c.board_id, c.node_id, 'create_embeddings'::job_type, ",
-                    )
-                    .bind::<Integer, _>(IMPORT_PRIORITY)
-                    .sql(
-                        " FROM embedding_generations g CROSS JOIN chunks c JOIN nodes n ON n.id = c.node_id \
-                         AND n.deleted_at IS NULL LEFT JOIN embeddings e ON e.generation_id = g.id AND e.chunk_id = c.id \
-                         WHERE g.state = 'active' AND e.chunk_id IS NULL ON CONFLICT DO NOTHING RETURNING 1) \
-                         SELECT count(*) FROM asked",
-                    )
-            })
-            .await?;
-        Ok(rows.first().and_then(|count| u64::try_from(*count).ok()).unwrap_or_default())
+        let mut connection = self.connection().await?;
+        begin(&mut connection).await?;
+        let asked = self.ask_in(&mut connection).await;
+        end(&mut connection, asked).await
     }
 
     async fn generations(&self, states: &[GenerationState]) -> Result<Vec<Generation>> {

@@ -46,7 +46,7 @@ pub(super) fn with<ST>(statement: Statement<ST>, area: &SearchArea) -> Statement
 }
 
 /// What lies in folders, at any depth. Folders do not nest in themselves, so it ends.
-fn below<ST>(statement: Statement<ST>, folders: Vec<Uuid>) -> Statement<ST> {
+pub(super) fn below<ST>(statement: Statement<ST>, folders: Vec<Uuid>) -> Statement<ST> {
     statement
         .sql("WITH RECURSIVE down AS (SELECT d.child_id FROM node_hierarchy d WHERE d.parent_id = ANY(")
         .bind::<Array<SqlUuid>, _>(folders)

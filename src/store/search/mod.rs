@@ -11,7 +11,7 @@ use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Uuid as Sq
 use pgvector::{Vector, sql_types::Vector as SqlVector};
 use uuid::Uuid;
 
-use self::area::{boards, members, with};
+use self::area::{below, boards, members, with};
 use super::{
     Store,
     board::boards_of,
@@ -19,8 +19,8 @@ use super::{
     statement::Statement,
 };
 use crate::domain::{
-    BoardId, BoardsOf, Error, Found, Generation, Grouping, NodeId, Result, Search, SearchArea, SearchGround, Term,
-    Terms, TextPlan, VectorPlan,
+    BoardId, BoardsOf, Error, Found, Generation, Grouping, NodeId, NodeKey, Result, Search, SearchArea, SearchGround,
+    Term, Terms, TextPlan, VectorPlan,
 };
 
 /// Chunks at which how common words are is found out. 500 gave the same quality as all of them on four collections.
@@ -70,26 +70,40 @@ impl Search for Store {
         Ok(rows.into_iter().map(BoardId).collect())
     }
 
-    async fn ground(&self, boards: &[BoardId], sealed: &[NodeId]) -> Result<SearchGround> {
+    async fn ground(&self, area: &SearchArea, example: Option<NodeKey>) -> Result<SearchGround> {
         type Sql = (BigInt, Array<Text>, Bool, Nullable<GenerationSql>);
-        let boards: Vec<Uuid> = boards.iter().map(|id| id.0).collect();
-        let sealed: Vec<Uuid> = sealed.iter().map(|id| id.0).collect();
+        let looked_at = boards(area);
+        let mut stamped = looked_at.clone();
+        stamped.extend(example.map(|example| example.board_id.0));
+        let sealed: Vec<Uuid> = area.sealed.iter().map(|id| id.0).collect();
         let rows: Vec<(i64, Vec<String>, bool, Option<GenerationRow>)> = self
             .fetch(|| {
-                Statement::<Sql>::new("search.ground")
-                    .sql("SELECT hashtextextended(concat_ws(' ', s.stamp, g.id), 0), s.configs, EXISTS (SELECT FROM processing_jobs j \
-                          JOIN nodes n ON n.board_id = j.board_id AND n.id = j.resource_id AND n.deleted_at IS NULL \
-                          WHERE j.job_type = 'extract_text' AND j.status IN ('pending', 'running', 'failed', 'cancelled') \
-                          AND j.board_id = ANY(")
-                    .bind::<Array<SqlUuid>, _>(boards.clone())
-                    // What failed is a text that is not searchable, unless it was cut again since.
+                let mut statement = Statement::<Sql>::new("search.ground").sql("WITH ");
+                if !sealed.is_empty() {
+                    statement = below(statement.sql("shut AS MATERIALIZED ("), sealed.clone()).sql("), ");
+                }
+                // What failed is a text that is not searchable, unless it was cut again since.
+                let statement = statement
+                    .sql(
+                        "unsettled AS MATERIALIZED (SELECT EXISTS (SELECT FROM processing_jobs j \
+                         JOIN nodes n ON n.board_id = j.board_id AND n.id = j.resource_id AND n.deleted_at IS NULL \
+                         WHERE j.job_type = 'extract_text' AND j.status IN ('pending', 'running', 'failed', 'cancelled') \
+                         AND j.board_id = ANY(",
+                    )
+                    .bind::<Array<SqlUuid>, _>(stamped.clone())
+                    .sql(") AND (j.board_id = ANY(")
+                    .bind::<Array<SqlUuid>, _>(looked_at.clone())
+                    .sql(") OR j.resource_id = ")
+                    .bind::<Nullable<SqlUuid>, _>(example.map(|example| example.node_id.0))
                     .sql(
                         ") AND (j.completed_at IS NULL OR NOT EXISTS (SELECT FROM indexed_resources x \
-                         WHERE x.node_id = j.resource_id AND x.indexed_at >= j.completed_at)) \
-                         AND NOT lies_in(j.board_id, j.resource_id, ",
+                         WHERE x.node_id = j.resource_id AND x.indexed_at >= j.completed_at))",
                     )
-                    .bind::<Array<SqlUuid>, _>(sealed.clone())
-                    .sql(")), ")
+                    .sql_if(!sealed.is_empty(), " AND j.resource_id NOT IN (SELECT child_id FROM shut)")
+                    .sql(
+                        ") AS is_so) SELECT hashtextextended(concat_ws(' ', s.stamp, g.id, u.is_so), 0), s.configs, u.is_so, ",
+                    );
+                statement
                     .sql(GENERATION_COLUMNS)
                     .sql(
                         " FROM (SELECT coalesce(hashtextextended(string_agg(concat_ws(' ', b.id, b.version, v.version), ',' \
@@ -97,12 +111,12 @@ impl Search for Store {
                          coalesce((SELECT array_agg(DISTINCT c.config ORDER BY c.config) FROM search_versions w, \
                          unnest(w.configs) AS c (config) WHERE w.board_id = ANY(",
                     )
-                    .bind::<Array<SqlUuid>, _>(boards.clone())
+                    .bind::<Array<SqlUuid>, _>(looked_at.clone())
                     .sql(
                         ")), '{}') AS configs FROM boards b LEFT JOIN search_versions v ON v.board_id = b.id WHERE b.id = ANY(",
                     )
-                    .bind::<Array<SqlUuid>, _>(boards.clone())
-                    .sql(")) s LEFT JOIN embedding_generations g ON g.state = 'active'")
+                    .bind::<Array<SqlUuid>, _>(stamped.clone())
+                    .sql(")) s CROSS JOIN unsettled u LEFT JOIN embedding_generations g ON g.state = 'active'")
             })
             .await?;
         let Some((stamp, configs, is_unsettled, generation)) = rows.into_iter().next() else {
