@@ -109,12 +109,12 @@ class Writer:
 
     def measure(self, line: Line, by_meaning: bool = True) -> str:
         """Writes one, looks for it, and gives its text."""
-        text = self.text()
-        query = " ".join(text.split()[:20])
+        # All of it: a part of a text may mean something else.
+        query = self.text()
         if by_meaning:
             # The vector of the question is in memory then; what is waited for is that of the text.
             self.search(query, "SEMANTIC")
-        id, began, answered = self.write(text)
+        id, began, answered = self.write(query)
         line.answered.append(answered)
         line.by_words.append(self.until_found(id, query.split()[1].rstrip("."), "KEYWORD", began))
         if by_meaning:

@@ -1,4 +1,4 @@
-//! What is taken from a Markdown text: its first heading, its links, and its prose. The text itself is stored as written.
+//! What is taken from a Markdown text: its title (of the front matter, else its first heading), its links, and its prose. The text itself is stored as written.
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
@@ -16,6 +16,7 @@ pub(super) fn extract(text: &str) -> Extract {
     let mut heading: Option<String> = None;
     let mut link: Option<FoundLink> = None;
     let mut hidden = 0usize;
+    let mut front = None;
     for event in Parser::new_ext(text, options) {
         match event {
             Event::Start(Tag::Heading { .. }) if extract.title.is_none() => heading = Some(String::new()),
@@ -27,17 +28,37 @@ pub(super) fn extract(text: &str) -> Extract {
                 link = Some(FoundLink { target: dest_url.into_string(), label: String::new() });
             }
             Event::End(TagEnd::Link) => extract.links.extend(link.take()),
-            Event::Start(Tag::CodeBlock(_) | Tag::MetadataBlock(_)) => hidden += 1,
-            Event::End(TagEnd::CodeBlock | TagEnd::MetadataBlock(_)) => hidden = hidden.saturating_sub(1),
-            Event::End(TagEnd::Paragraph | TagEnd::Item | TagEnd::TableCell) => extract.text.push('\n'),
-            Event::Text(words) | Event::Code(words) if hidden == 0 => {
-                say(&words, &mut extract.text, &mut heading, &mut link);
+            Event::Start(Tag::MetadataBlock(_)) => front = Some(String::new()),
+            Event::End(TagEnd::MetadataBlock(_)) => {
+                extract.title = extract.title.or(front.take().and_then(|front| title_of(&front)));
             }
+            Event::Start(Tag::CodeBlock(_)) => hidden += 1,
+            Event::End(TagEnd::CodeBlock) => hidden = hidden.saturating_sub(1),
+            Event::End(TagEnd::Paragraph | TagEnd::Item | TagEnd::TableCell) => extract.text.push('\n'),
+            Event::Text(words) | Event::Code(words) if hidden == 0 => match &mut front {
+                Some(front) => front.push_str(&words),
+                None => say(&words, &mut extract.text, &mut heading, &mut link),
+            },
             Event::SoftBreak | Event::HardBreak => say(" ", &mut extract.text, &mut heading, &mut link),
             _ => {}
         }
     }
     extract
+}
+
+/// The title that front matter names, in YAML or TOML, on one line.
+fn title_of(front: &str) -> Option<String> {
+    let value =
+        front.lines().find_map(|line| line.strip_prefix("title")?.trim_start().strip_prefix([':', '=']))?.trim();
+    let quoted = |mark| value.strip_prefix(mark)?.strip_suffix(mark);
+    let title = match (quoted('"'), quoted('\'')) {
+        (Some(inside), _) => inside.replace("\\\"", "\""),
+        (None, Some(inside)) => inside.replace("''", "'"),
+        // A text on the lines below.
+        (None, None) if value.starts_with(['|', '>']) => return None,
+        (None, None) => value.to_owned(),
+    };
+    Some(title).filter(|title| !title.trim().is_empty())
 }
 
 /// Words belong to the text, and to the heading and the link that they stand in.
@@ -56,10 +77,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn title_is_the_first_heading_that_says_something() {
+    fn title_is_that_of_the_front_matter_or_the_first_heading_that_says_something() {
         for (text, title) in [
             ("Intro.\n\n## The `core` of *it*\n\n# Later", Some("The core of it")),
-            ("---\ntitle: Front\n---\n\nSetext\n======\n", Some("Setext")),
+            ("---\ntitle: Front\n---\n\nSetext\n======\n", Some("Front")),
+            ("---\nslug: a\ntitle: \"The \\\"front\\\": it\"\n---\n# Head", Some("The \"front\": it")),
+            ("+++\ntitle = 'It''s'\n+++\n# Head", Some("It's")),
+            ("---\ntitle: >\n  Folded\n---\n# Head", Some("Head")),
+            ("---\ntitle:\nsubtitle: x\n---\n# Head", Some("Head")),
             ("#\n\n# Second", Some("Second")),
             ("```\n# not a heading\n```\n", None),
             ("", None),
