@@ -1,6 +1,7 @@
 //! Who is asking, and what they may do: credentials, viewers, and the one check of permission.
 
 pub mod authority;
+pub mod caller;
 pub mod jwks;
 pub mod permission;
 pub mod secret_hash;
@@ -8,6 +9,7 @@ pub mod token;
 pub mod viewer;
 
 pub use authority::Authority;
+pub use caller::Caller;
 pub use jwks::{KeySet, KeySetTimes};
 pub use permission::Granted;
 pub use secret_hash::{SecretHasher, token_digest};

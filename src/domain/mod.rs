@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod activity;
+pub mod address;
 pub mod answer;
 pub mod api_key;
 pub mod board;
@@ -37,6 +38,7 @@ mod words;
 
 pub use account::{AccountEdit, Credentials, NewAccount, NewRefreshToken, Refreshed};
 pub use activity::{ACTIVITY_ORDER, Activity, ActivityKind};
+pub use address::ClientAddress;
 pub use answer::{AnswerKey, Basis};
 pub use api_key::{API_KEY_ORDER, ApiKey, ApiKeyScope, NewApiKey};
 pub use board::{

@@ -9,7 +9,7 @@ use async_graphql::Context;
 
 use crate::{
     access::{Granted, Viewer},
-    domain::{BoardId, BoardRecord, Error, Permission, Result},
+    domain::{BoardId, BoardRecord, ClientAddress, Error, Permission, Result},
     loaders::{Loaders, OpenBoard},
     service::Services,
 };
@@ -22,7 +22,7 @@ pub struct Session {
     /// Whether it came in a way that others can cause (a link, an image): then it only reads.
     pub only_reads: bool,
     /// From where; only used to count guesses.
-    pub address: std::net::IpAddr,
+    pub address: ClientAddress,
     /// The loaders of this operation.
     pub loaders: Arc<Loaders>,
     /// The services.

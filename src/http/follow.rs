@@ -1,7 +1,7 @@
 //! What sockets and streams of events share, and the stream of events: `graphql-sse` in its mode of one connection per
 //! operation. Sockets are `socket.rs`.
 
-use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use async_graphql::{Request, Response};
 use axum::response::{
@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     access::Viewer,
+    domain::ClientAddress,
     graphql::{Session, refused},
     loaders::Loaders,
 };
@@ -24,7 +25,7 @@ use crate::{
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// A session for one operation.
-pub(super) fn session(gateway: &Gateway, viewer: Viewer, address: IpAddr, only_reads: bool) -> Arc<Session> {
+pub(super) fn session(gateway: &Gateway, viewer: Viewer, address: ClientAddress, only_reads: bool) -> Arc<Session> {
     Arc::new(Session {
         viewer,
         only_reads,

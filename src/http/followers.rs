@@ -5,20 +5,19 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use tokio::sync::watch;
 
-use crate::domain::{Code, Error, Result};
+use crate::domain::{ClientAddress, Code, Error, Result};
 
 /// All followers of this process.
 pub struct Followers {
     /// Whether they are to leave. Every follower holds a receiver.
     stopping: watch::Sender<bool>,
     most_per_address: u32,
-    per_address: Mutex<HashMap<IpAddr, u32>>,
+    per_address: Mutex<HashMap<ClientAddress, u32>>,
 }
 
 impl Followers {
@@ -32,7 +31,7 @@ impl Followers {
     ///
     /// # Errors
     /// `RateLimited` when the address has all that it may have, `Overloaded` when the server stops.
-    pub(super) fn join(self: &Arc<Self>, address: IpAddr) -> Result<Place> {
+    pub(super) fn join(self: &Arc<Self>, address: ClientAddress) -> Result<Place> {
         let stopping = self.stopping.subscribe();
         if *stopping.borrow() {
             return Err(restarting());
@@ -68,7 +67,7 @@ pub(super) fn restarting() -> Error {
 /// The place of one follower; it is free again when this is dropped.
 pub(super) struct Place {
     followers: Arc<Followers>,
-    address: IpAddr,
+    address: ClientAddress,
     stopping: watch::Receiver<bool>,
 }
 

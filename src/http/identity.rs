@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use super::Gateway;
 use crate::{
     access::Viewer,
-    domain::{Error, Result},
+    domain::{ClientAddress, Error, Result},
 };
 
 /// Header with the token of a share link.
@@ -23,7 +23,7 @@ pub(super) const UNLOCK_TOKEN: &str = "x-unlock-token";
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// The viewer of a request.
-pub(super) async fn viewer(gateway: &Gateway, headers: &HeaderMap, address: IpAddr) -> Result<Viewer> {
+pub(super) async fn viewer(gateway: &Gateway, headers: &HeaderMap, address: ClientAddress) -> Result<Viewer> {
     let viewer = match bearer(headers)? {
         Some(token) => gateway.services.viewer_of_token(&token).await?,
         None => Viewer::anonymous(),
@@ -67,7 +67,7 @@ fn secret(headers: &HeaderMap, name: &'static str) -> Result<Option<SecretString
 
 /// The address a request comes from. Forwarded addresses count as far as trusted proxies vouch for them: read from the
 /// right, the first that is no trusted proxy is the client.
-pub(super) fn client_address(gateway: &Gateway, headers: &HeaderMap, peer: SocketAddr) -> IpAddr {
+pub(super) fn client_address(gateway: &Gateway, headers: &HeaderMap, peer: SocketAddr) -> ClientAddress {
     let is_trusted = |address: IpAddr| gateway.http.trusted_proxies.iter().any(|network| network.contains(address));
     let mut client = peer.ip();
     let forwarded: Vec<&str> = headers
@@ -85,5 +85,5 @@ pub(super) fn client_address(gateway: &Gateway, headers: &HeaderMap, peer: Socke
             Err(_) => break,
         }
     }
-    client.to_canonical()
+    client.into()
 }

@@ -4,7 +4,7 @@
 //! read stops its own operations and nobody else's, and nothing is queued for it. Operations take turns. What a document
 //! means is not decided here, nor who may follow what.
 
-use std::{borrow::Cow, collections::HashMap, net::IpAddr, net::SocketAddr, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use async_graphql::{Request, Response};
 use axum::{
@@ -30,7 +30,7 @@ use tokio::{
 use super::{Gateway, follow, followers::Place, graphql, identity, origin};
 use crate::{
     access::Viewer,
-    domain::{Code, Error, Result},
+    domain::{ClientAddress, Code, Error, Result},
     graphql::refused,
 };
 
@@ -127,7 +127,7 @@ pub(super) async fn open(
     }
 }
 
-async fn run(gateway: Arc<Gateway>, socket: WebSocket, address: IpAddr, mut place: Place) {
+async fn run(gateway: Arc<Gateway>, socket: WebSocket, address: ClientAddress, mut place: Place) {
     let (mut sink, mut messages) = socket.split();
     let (identified, viewer) = oneshot::channel();
     let mut socket = Socket {
@@ -176,7 +176,7 @@ async fn credentials_end(gateway: &Gateway, identified: oneshot::Receiver<Viewer
 /// A socket that is open.
 struct Socket<'a> {
     gateway: &'a Arc<Gateway>,
-    address: IpAddr,
+    address: ClientAddress,
     sink: &'a mut SplitSink<WebSocket, Message>,
     /// Who it is, once that was said.
     viewer: Option<Viewer>,

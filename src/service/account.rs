@@ -1,7 +1,7 @@
 //! Accounts and sessions: signing up, in and out. An access token lives for minutes; a refresh token is exchanged for the next pair and
 //! then used up, and one that comes back a second time closes its whole family, because somebody has a copy.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
@@ -9,14 +9,14 @@ use uuid::Uuid;
 
 use super::{
     Services,
-    attempts::{Attempts, Delays, source},
+    attempts::{Attempts, Delays},
     change::{WriteOptions, origin, validate},
 };
 use crate::{
     access::{Viewer, secret_hash::random_token, token_digest},
     domain::{
-        AccountEdit, Code, Error, Failure, IdempotencyKey, NewAccount, NewRefreshToken, Outcome, Refreshed, Refusal,
-        Result, TokenDigest, User, UserId,
+        AccountEdit, ClientAddress, Code, Error, Failure, IdempotencyKey, NewAccount, NewRefreshToken, Outcome,
+        Refreshed, Refusal, Result, TokenDigest, User, UserId,
     },
 };
 
@@ -39,10 +39,10 @@ const SIGN_UPS_PER_ADDRESS: u32 = 20;
 /// Who guesses how often. An attempt is counted before it is looked at, so that those made at the same moment count too, and
 /// by what the address is settled to, whether there is such an account or not.
 pub(super) struct SignInGate {
-    guesses: Delays<(TokenDigest, IpAddr)>,
+    guesses: Delays<(TokenDigest, ClientAddress)>,
     per_account: Attempts<TokenDigest>,
-    per_address: Attempts<IpAddr>,
-    sign_ups: Attempts<IpAddr>,
+    per_address: Attempts<ClientAddress>,
+    sign_ups: Attempts<ClientAddress>,
 }
 
 impl Default for SignInGate {
@@ -57,22 +57,20 @@ impl Default for SignInGate {
 }
 
 impl SignInGate {
-    fn attempt(&self, account: TokenDigest, address: IpAddr) -> Result<()> {
-        let source = source(address);
+    fn attempt(&self, account: TokenDigest, address: ClientAddress) -> Result<()> {
         // First, so that nobody fills the other counts with accounts that do not exist.
-        self.per_address.count(source)?;
-        let counted = self.guesses.count((account, source)).and_then(|()| self.per_account.count(account));
+        self.per_address.count(address)?;
+        let counted = self.guesses.count((account, address)).and_then(|()| self.per_account.count(account));
         if counted.is_err() {
-            self.per_address.take_back(&source);
+            self.per_address.take_back(&address);
         }
         counted
     }
 
-    fn succeeded(&self, account: TokenDigest, address: IpAddr) {
-        let source = source(address);
-        self.guesses.forgive(&(account, source));
+    fn succeeded(&self, account: TokenDigest, address: ClientAddress) {
+        self.guesses.forgive(&(account, address));
         self.per_account.take_back(&account);
-        self.per_address.take_back(&source);
+        self.per_address.take_back(&address);
     }
 }
 
@@ -125,7 +123,7 @@ impl Services {
         email: &str,
         password: &SecretString,
         name: Option<String>,
-        address: IpAddr,
+        address: ClientAddress,
         options: WriteOptions,
     ) -> Outcome<SignedIn> {
         let origin = origin(viewer, options)?;
@@ -134,7 +132,7 @@ impl Services {
         if let Some(name) = &name {
             validate::account_name(name)?;
         }
-        self.sign_ins.sign_ups.count(source(address))?;
+        self.sign_ins.sign_ups.count(address)?;
         // Whoever signs up is nobody yet: keys belong to the address.
         let principal = token_digest(&format!("sign-up {email}"));
         let key = origin.idempotency.map(|key| IdempotencyKey { principal, ..key });
@@ -164,7 +162,7 @@ impl Services {
         viewer: &Viewer,
         email: &str,
         password: &SecretString,
-        address: IpAddr,
+        address: ClientAddress,
         options: WriteOptions,
     ) -> Outcome<SignedIn> {
         origin(viewer, options)?;
@@ -175,7 +173,7 @@ impl Services {
     }
 
     /// The account with this settled address and password.
-    async fn check_sign_in(&self, email: &str, password: &SecretString, address: IpAddr) -> Result<Arc<User>> {
+    async fn check_sign_in(&self, email: &str, password: &SecretString, address: ClientAddress) -> Result<Arc<User>> {
         let digest = token_digest(email);
         self.sign_ins.attempt(digest, address)?;
         let hasher = self.shares.hasher();

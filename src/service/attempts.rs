@@ -8,7 +8,6 @@
 use std::{
     collections::HashMap,
     hash::Hash,
-    net::{IpAddr, Ipv6Addr},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -151,15 +150,6 @@ fn make_room<K: Eq + Hash + Clone, V>(
     }
 }
 
-/// Who is behind an address: whoever has one IPv6 address has the 2⁶⁴ of its network.
-#[must_use]
-pub fn source(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,13 +209,5 @@ mod tests {
         let later = now + Duration::from_secs(1) + FORGOTTEN_AFTER;
         assert!(delays.count_at("a", later).is_ok());
         assert!(delays.count_at("a", later + Duration::from_secs(1)).is_ok(), "the first wait again, not the second");
-    }
-
-    #[test]
-    fn an_ipv6_network_counts_as_one() {
-        let of = |text: &str| source(text.parse().unwrap());
-        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
-        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
-        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
     }
 }

@@ -1,6 +1,6 @@
 //! Opening folders by their password. Setting one is a change of the board, see `change/`.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{Services, attempts::Attempts};
 use crate::{
     access::{Granted, Viewer, secret_hash::random_token, token_digest},
-    domain::{BoardId, NodeId, Outcome, Permission, Refusal, Result, TokenDigest, UNLOCKED_FOR, Unlock},
+    domain::{BoardId, ClientAddress, NodeId, Outcome, Permission, Refusal, Result, TokenDigest, UNLOCKED_FOR, Unlock},
 };
 
 /// Longer tokens are not ours.
@@ -21,7 +21,7 @@ const PASSWORD_ATTEMPTS: u32 = 10;
 const PASSWORD_WINDOW: Duration = Duration::from_secs(15 * 60);
 
 /// Who guesses how often.
-pub(super) struct FolderGate(Attempts<(NodeId, IpAddr)>);
+pub(super) struct FolderGate(Attempts<(NodeId, ClientAddress)>);
 
 impl Default for FolderGate {
     fn default() -> Self {
@@ -67,7 +67,7 @@ impl Services {
         viewer: &Viewer,
         place: (BoardId, NodeId),
         password: &SecretString,
-        address: IpAddr,
+        address: ClientAddress,
     ) -> Outcome<Unlocked> {
         let (board, folder) = place;
         let record =

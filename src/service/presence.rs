@@ -1,7 +1,7 @@
 //! Showing others where one is on a board, and seeing where they are. Everybody who may see the board may do both, but nobody
 //! shows up without an account or a link of this board: who is there is known.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use chrono::Utc;
 use futures_util::stream::BoxStream;
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     access::{Granted, Viewer, token_digest},
-    domain::{BoardId, Error, NodeId, Outcome, Permission, Person, Presence, PresenceId, Refusal},
+    domain::{BoardId, ClientAddress, Error, NodeId, Outcome, Permission, Person, Presence, PresenceId, Refusal},
 };
 
 /// Windows of one account on one board.
@@ -48,7 +48,7 @@ impl Services {
         &self,
         viewer: &Viewer,
         options: WriteOptions,
-        address: IpAddr,
+        address: ClientAddress,
         board: BoardId,
         shown: Shown,
     ) -> Outcome<Arc<Presence>> {
@@ -82,7 +82,7 @@ impl Services {
     }
 }
 
-fn person(viewer: &Viewer, board: BoardId, address: IpAddr) -> Option<Person> {
+fn person(viewer: &Viewer, board: BoardId, address: ClientAddress) -> Option<Person> {
     if viewer.user().is_some() {
         return Some(Person { digest: viewer.principal(), most_windows: WINDOWS_OF_ACCOUNT });
     }

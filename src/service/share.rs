@@ -3,7 +3,6 @@
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -14,7 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{Services, attempts::Attempts};
 use crate::{
     access::{HeldShare, SecretHasher, Viewer, token_digest},
-    domain::{Error, Result, Share, ShareId, TokenDigest},
+    domain::{ClientAddress, Error, Result, Share, ShareId, TokenDigest},
 };
 
 /// Longer tokens are not ours.
@@ -31,7 +30,7 @@ type Verified = (ShareId, TokenDigest);
 
 pub(super) struct ShareGate {
     hasher: SecretHasher,
-    guesses: Attempts<(ShareId, IpAddr)>,
+    guesses: Attempts<(ShareId, ClientAddress)>,
     verified: Mutex<HashMap<Verified, Instant>>,
 }
 
@@ -50,7 +49,7 @@ impl ShareGate {
         share: &Share,
         hash: &str,
         password: Option<&SecretString>,
-        address: IpAddr,
+        address: ClientAddress,
     ) -> Result<()> {
         let password = password.ok_or_else(|| Error::unauthenticated("This link needs its password"))?;
         let key = (share.id, token_digest(&format!("{hash} {}", password.expose_secret())));
@@ -86,7 +85,7 @@ impl Services {
         viewer: &Viewer,
         token: &SecretString,
         password: Option<&SecretString>,
-        address: IpAddr,
+        address: ClientAddress,
     ) -> Result<Option<HeldShare>> {
         if token.expose_secret().len() > MAX_TOKEN_BYTES {
             return Ok(None);
@@ -107,7 +106,7 @@ impl Services {
 }
 
 /// Who takes a use of a link: an account, or everybody at one address.
-fn principal(viewer: &Viewer, address: IpAddr) -> TokenDigest {
+fn principal(viewer: &Viewer, address: ClientAddress) -> TokenDigest {
     match viewer.user() {
         Some(user) => token_digest(&user.id.to_string()),
         None => token_digest(&format!("address:{address}")),
