@@ -32,6 +32,7 @@ const BELONGS_TO: &[(&str, &[&str])] = &[
     ("diesel", &["store", "ops"]),
     ("diesel_async", &["store", "ops"]),
     ("async_graphql", &["graphql", "http"]),
+    ("async_graphql_value", &["graphql"]),
     ("axum", &["http", "app", "ops"]),
     ("dataloader", &["loaders"]),
     ("moka", &["cache"]),

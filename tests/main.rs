@@ -36,6 +36,7 @@ mod follow;
 mod generations;
 mod graphiql;
 mod history;
+mod hostile;
 mod idempotency;
 mod import;
 mod jobs;

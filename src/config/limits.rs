@@ -8,6 +8,7 @@
 //! | `max_query_cost`            | `RAGBOARD_MAX_QUERY_COST`            | 50000          |
 //! | `max_aliases`               | `RAGBOARD_MAX_ALIASES`               | 100            |
 //! | `max_document_nodes`        | `RAGBOARD_MAX_DOCUMENT_NODES`        | 5000           |
+//! | `max_answer_bytes`          | `RAGBOARD_MAX_ANSWER_BYTES`          | 16777216, 16 MiB |
 //! | `max_followers_per_address` | `RAGBOARD_MAX_FOLLOWERS_PER_ADDRESS` | 1000           |
 
 use std::time::Duration;
@@ -24,7 +25,9 @@ pub struct LimitsConfig {
     pub max_body_bytes: usize,
     /// Time from the request to its answer.
     pub request_timeout: Duration,
-    /// Levels of nested fields, 1 to 1000.
+    /// Size of the answer to one operation, before it is compressed, 64 KiB to 1 GiB.
+    pub max_answer_bytes: usize,
+    /// Levels of nested fields, 1 to 64.
     pub max_depth: u32,
     /// Declared cost of a whole operation.
     pub max_query_cost: u64,
@@ -51,7 +54,7 @@ impl LimitsConfig {
                 &Seconds(0.1..=3600.0),
                 Duration::from_secs(30),
             ),
-            max_depth: reader.value("limits.max_depth", &["RAGBOARD_MAX_DEPTH"], &Whole(1..=1000), 16),
+            max_depth: reader.value("limits.max_depth", &["RAGBOARD_MAX_DEPTH"], &Whole(1..=64), 16),
             max_query_cost: reader.value(
                 "limits.max_query_cost",
                 &["RAGBOARD_MAX_QUERY_COST"],
@@ -64,6 +67,12 @@ impl LimitsConfig {
                 &["RAGBOARD_MAX_DOCUMENT_NODES"],
                 &Whole(1..=1_000_000),
                 5000,
+            ),
+            max_answer_bytes: reader.value(
+                "limits.max_answer_bytes",
+                &["RAGBOARD_MAX_ANSWER_BYTES"],
+                &Whole(64 << 10..=1 << 30),
+                16 << 20,
             ),
             max_followers_per_address: reader.value(
                 "limits.max_followers_per_address",

@@ -93,7 +93,7 @@ fn all_problems_are_told_at_once() {
         "auth.jwks_url (RAGBOARD_JWKS_URL): must be https, unless",
         "cache.mode (RAGBOARD_CACHE_MODE): \"fast\" is not accepted, give one of cached, strict, off",
         "log.filter (RAGBOARD_LOG): ",
-        "limits.max_depth (RAGBOARD_MAX_DEPTH): \"0\" is not accepted, give a whole number from 1 to 1000",
+        "limits.max_depth (RAGBOARD_MAX_DEPTH): \"0\" is not accepted, give a whole number from 1 to 64",
         "[cahce]: is not a section of ",
         "database.polo_size: is not a key of ",
         "extra: is not a key of ",

@@ -12,10 +12,16 @@ use async_graphql::{
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use crate::{access::Viewer, domain::AnswerKey};
+use super::{budget::Budget, error::refusal, wire};
+use crate::{
+    access::Viewer,
+    domain::{AnswerKey, Error},
+};
 
 /// Root fields that read nothing but the schema, accounts, boards and what lies on them.
 const KEPT_ROOTS: &[&str] = &["__schema", "__type", "__typename", "board", "node", "nodes", "viewer"];
+
+const INTERNAL: &[u8] = br#"{"data":null,"errors":[{"message":"Internal error","extensions":{"code":"INTERNAL"}}]}"#;
 
 /// An answer as it goes out.
 #[derive(Clone, Debug)]
@@ -27,17 +33,37 @@ pub struct Answer {
 }
 
 impl From<Response> for Answer {
+    /// The answer, whatever its length: for responses that say little.
     fn from(response: Response) -> Self {
+        Answer::written(&response, usize::MAX)
+            .unwrap_or_else(|| Answer { body: Bytes::from_static(INTERNAL), ran: true })
+    }
+}
+
+impl Answer {
+    /// The answer of an operation that ran, if it is not larger than it may be. What a mutation did stays done, so its answer
+    /// says that instead of refusing it.
+    pub(super) fn within(response: Response, budget: &Budget, is_mutation: bool) -> Self {
+        if budget.is_exceeded() && !is_mutation {
+            return refusal(&budget.exceeded());
+        }
+        Answer::written(&response, budget.max_bytes()).unwrap_or_else(|| {
+            let exceeded = budget.exceeded();
+            let done = || Error::new(exceeded.code(), format!("The mutation is done, but cannot be shown: {exceeded}"));
+            refusal(&if is_mutation { done() } else { exceeded })
+        })
+    }
+
+    fn written(response: &Response, most: usize) -> Option<Self> {
         let could_not_run = response.is_err()
             && response.data == async_graphql::Value::Null
             && response.errors.iter().all(|error| error.path.is_empty());
-        match serde_json::to_vec(&response) {
-            Ok(body) => Answer { body: body.into(), ran: !could_not_run },
+        match wire::write(response, most) {
+            Ok(body) => body.map(|body| Answer { body: body.into(), ran: !could_not_run }),
             Err(error) => {
                 // Every value of the API has a form in JSON.
                 tracing::error!(%error, "A response could not be written as JSON");
-                let body = br#"{"data":null,"errors":[{"message":"Internal error","extensions":{"code":"INTERNAL"}}]}"#;
-                Answer { body: Bytes::from_static(body), ran: true }
+                Some(Answer { body: Bytes::from_static(INTERNAL), ran: true })
             }
         }
     }

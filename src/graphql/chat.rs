@@ -5,6 +5,7 @@ use async_graphql::{Enum, Result};
 use super::{
     node::{BoardNodeConnection, PageArguments, node_object},
     scalar::Url,
+    text::Text,
 };
 use crate::domain::{self, Chat, Error, LinkDirection, NodeKind, NodeOrder, NodeScope};
 
@@ -19,6 +20,13 @@ impl ChatNode {
     async fn context_page(&self, page: PageArguments) -> domain::Result<BoardNodeConnection> {
         let scope = NodeScope::LinkedWith(self.0.node.id, LinkDirection::In);
         self.0.list(scope, Vec::new(), None, NodeOrder::OLDEST, page).await
+    }
+}
+
+fn system_prompt(node: &domain::Node) -> Option<&str> {
+    match &node.kind {
+        NodeKind::Chat(chat) => chat.system_prompt.as_deref(),
+        _ => None,
     }
 }
 
@@ -41,8 +49,9 @@ node_object!(
         }
 
         /// Instruction that precedes each conversation.
-        async fn system_prompt(&self) -> Result<Option<&str>> {
-            Ok(self.chat()?.system_prompt.as_deref())
+        async fn system_prompt(&self) -> Result<Option<Text>> {
+            self.chat()?;
+            Ok(Text::of(&self.0.node, system_prompt))
         }
 
         /// How freely it answers, 0 to 2.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use async_graphql::{Enum, ID, Object};
 
-use super::{node::NodeObject, page::connection, resource::ResourceNode, rows::row, scalar::id, scope::Scope};
+use super::{
+    node::NodeObject, page::connection, resource::ResourceNode, rows::row, scalar::id, scope::Scope, text::Text,
+};
 use crate::domain::{self, CHUNK_ORDER, NodeKey, PageRequest};
 
 /// Which text of a resource a chunk was cut from.
@@ -58,8 +60,8 @@ impl Chunk {
     }
 
     /// The text.
-    async fn text(&self) -> &str {
-        &self.chunk.text
+    async fn text(&self) -> Text {
+        Text::of(&self.chunk, |chunk| Some(&chunk.text)).unwrap_or_else(|| String::new().into())
     }
 
     /// Its first character in that text, from 0, in Unicode scalar values.

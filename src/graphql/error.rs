@@ -5,7 +5,9 @@
 //! the limits of the library, and gets a code too: no error leaves without one. Internal causes go to the log under a
 //! trace id, and only the id goes to the client.
 
-use async_graphql::{Response, ServerError, Value};
+use std::sync::Arc;
+
+use async_graphql::{ContextBase, Pos, Response, ServerError, Value};
 
 use super::Answer;
 use crate::{
@@ -13,8 +15,21 @@ use crate::{
     telemetry,
 };
 
+/// Errors that one answer tells; the others are like them.
+const MAX_ERRORS: usize = 50;
+/// Characters of one message. Messages of the library repeat what they do not like.
+const MAX_MESSAGE_CHARS: usize = 500;
+
+/// An error at a field, for what is resolved without a resolver's `?`.
+pub(super) fn at<T>(ctx: &ContextBase<'_, T>, pos: Pos, error: Error) -> ServerError {
+    let mut at_field = ServerError::new(error.to_string(), Some(pos));
+    at_field.source = Some(Arc::new(error));
+    ctx.set_error_path(at_field)
+}
+
 /// Gives every error its code and takes out what clients must not see.
 pub(super) fn settle(mut response: Response) -> Response {
+    response.errors.truncate(MAX_ERRORS);
     for error in &mut response.errors {
         settle_one(error);
     }
@@ -36,14 +51,17 @@ fn settle_one(error: &mut ServerError) {
         }
         None => foreign(&error.message, !error.path.is_empty()),
     };
+    if let Some((end, _)) = error.message.char_indices().nth(MAX_MESSAGE_CHARS) {
+        error.message.truncate(end);
+        error.message.push('…');
+    }
     error.source = None;
     error.extensions.get_or_insert_default().set("code", Value::from(code.as_str()));
 }
 
 /// Codes of errors that the GraphQL library raises.
 fn foreign(message: &str, is_in_a_field: bool) -> Code {
-    let too_much = ["Query is nested too deep", "The recursion depth of the query"];
-    if too_much.iter().any(|start| message.starts_with(start)) {
+    if message.starts_with("The recursion depth of the query") {
         Code::CostExceeded
     } else if is_in_a_field {
         // Arguments and variables that do not parse are reported at the field that takes them.
@@ -63,6 +81,6 @@ pub fn refusal(error: &Error) -> Answer {
 #[must_use]
 pub fn refused(error: &Error) -> Response {
     let mut refused = ServerError::new(error.message(), None);
-    refused.source = Some(std::sync::Arc::new(error.clone()));
+    refused.source = Some(Arc::new(error.clone()));
     settle(Response::from_errors(vec![refused]))
 }

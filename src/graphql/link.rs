@@ -6,7 +6,9 @@ use async_graphql::{Enum, ID, Object, Result};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{board::Board, node::BoardNode, page::connection, rows::row, scalar::id, scope::Scope};
+use super::{
+    board::Board, budget::size_of_json, node::BoardNode, page::connection, rows::row, scalar::id, scope::Scope,
+};
 use crate::domain::{self, Error, LINK_ORDER, LinkList, LinkPageKey, NodeId};
 
 /// A link from one node to another on the same board. (`Connection` means a page of a list in this API.)
@@ -20,6 +22,11 @@ row!(Link);
 impl Link {
     pub(super) fn new(scope: &Scope, link: &Arc<domain::Link>) -> Self {
         Link { scope: scope.clone(), link: Arc::clone(link) }
+    }
+
+    fn counted<'a>(&self, value: &'a Value) -> Result<&'a Value> {
+        self.scope.session.budget.take_bytes(size_of_json(value))?;
+        Ok(value)
     }
 
     /// Links are visible only while both ends live; an end that was deleted in between is reported as such.
@@ -74,13 +81,13 @@ impl Link {
     }
 
     /// How it is drawn: `stroke`, `color` and what else the frontend put there.
-    async fn style(&self) -> &Value {
-        &self.link.style
+    async fn style(&self) -> Result<&Value> {
+        self.counted(&self.link.style)
     }
 
     /// Free data of the frontend and of importers.
-    async fn metadata(&self) -> &Value {
-        &self.link.metadata
+    async fn metadata(&self) -> Result<&Value> {
+        self.counted(&self.link.metadata)
     }
 
     /// When it was made.

@@ -4,16 +4,17 @@
 //! a [`Session`]. Mutations have a folder of their own; subscriptions are `subscription.rs`, and run by [`Api::stream`].
 
 mod activity;
+mod admission;
 mod answer;
 mod api_key;
 mod board;
+mod budget;
 mod chat;
 mod chunk;
 mod error;
 mod event;
 mod folder;
 mod job;
-mod limits;
 mod link;
 mod mutation;
 mod node;
@@ -29,7 +30,9 @@ mod search;
 mod service;
 mod sharing;
 mod subscription;
+mod text;
 mod user;
+mod wire;
 
 use std::sync::Arc;
 
@@ -37,11 +40,13 @@ use async_graphql::{Request, Response, Schema};
 use futures_util::{StreamExt, stream, stream::BoxStream};
 
 pub use answer::Answer;
+pub use budget::Budget;
 pub use error::{refusal, refused};
 pub use mutation::Mutation;
 pub use query::Query;
 pub use scope::Session;
 pub use subscription::Subscription;
+pub use wire::Wire;
 
 use crate::{
     config::LimitsConfig,
@@ -60,9 +65,18 @@ impl Api {
     /// Builds the API with nothing connected; `introspection` says whether clients may ask for the schema.
     #[must_use]
     pub fn new(limits: LimitsConfig, introspection: bool) -> Self {
-        let builder = Schema::build(Query, Mutation::default(), Subscription).limit_depth(limits.max_depth as usize);
-        let schema = if introspection { builder.finish() } else { builder.disable_introspection().finish() };
-        Api { schema, limits }
+        let builder = Schema::build(Query, Mutation::default(), Subscription);
+        // Who may not ask for the schema is not told either what its names are like.
+        let builder = if introspection { builder } else { builder.disable_introspection().disable_suggestions() };
+        Api { schema: builder.finish(), limits }
+    }
+
+    /// Whether a document would be admitted, with nothing run. For tests and fuzzing of the admission.
+    ///
+    /// # Errors
+    /// `InvalidDocument` where it cannot be read, `CostExceeded` where it asks for more than it may.
+    pub fn check(&self, request: Request) -> domain::Result<()> {
+        admission::admit(request, &self.limits).map(drop)
     }
 
     /// Answers one request, from memory if its answer is there and still true. Every error of an answer has a code.
@@ -72,7 +86,7 @@ impl Api {
         if let Some(body) = key.and_then(|key| session.loaders.kept_answer(&key)) {
             return Answer { body, ran: true };
         }
-        let mut request = match limits::admit(request, &self.limits) {
+        let mut request = match admission::admit(request, &self.limits) {
             Ok(request) => request,
             Err(error) => return refusal(&error),
         };
@@ -80,12 +94,13 @@ impl Api {
             return refusal(&error);
         }
         let is_kept = request.parsed_query().is_ok_and(answer::is_kept);
-        let loaders = Arc::clone(&session.loaders);
+        let is_mutation = request.parsed_query().is_ok_and(answer::writes);
+        let (loaders, budget) = (Arc::clone(&session.loaders), Arc::clone(&session.budget));
         // tokio would interrupt a level of the query after 128 steps, and cut in two what the loaders ask for together.
         let execution = tokio::task::unconstrained(self.schema.execute(request.data(session)));
         let response = error::settle(execution.await);
         let is_whole = response.is_ok();
-        let answer = Answer::from(response);
+        let answer = Answer::within(response, &budget, is_mutation);
         if let Some(key) = key.filter(|_| is_kept && is_whole) {
             loaders.keep_answer(key, &answer.body);
         }
@@ -98,7 +113,7 @@ impl Api {
     pub fn stream(&self, session: Arc<Session>, request: Request) -> BoxStream<'static, Response> {
         session.services.count_call(&session.viewer);
         let refuse = |error| stream::iter([refused(&error)]).boxed();
-        match limits::admit(request, &self.limits) {
+        match admission::admit(request, &self.limits) {
             Ok(mut request) => {
                 if let Err(error) = check_writable(&session, &mut request) {
                     return refuse(error);
@@ -107,7 +122,15 @@ impl Api {
                 // A socket is older than its operations: who opened it may have lost the right to, meanwhile.
                 let begin = async move {
                     match session.again().await {
-                        Ok(session) => schema.execute_stream(request.data(session)).map(error::settle).boxed(),
+                        Ok(session) => {
+                            let budget = Arc::clone(&session.budget);
+                            let settle = move |response| {
+                                let exceeded = budget.is_exceeded().then(|| budget.exceeded());
+                                budget.renew();
+                                exceeded.map_or_else(|| error::settle(response), |error| refused(&error))
+                            };
+                            schema.execute_stream(request.data(session)).map(settle).boxed()
+                        }
                         Err(error) => refuse(error),
                     }
                 };

@@ -171,8 +171,10 @@ macro_rules! node_object {
             }
 
             /// Free data of the frontend and of importers.
-            pub(super) async fn metadata(&self) -> &serde_json::Value {
-                &self.0.node.metadata
+            pub(super) async fn metadata(&self) -> async_graphql::Result<&serde_json::Value> {
+                let metadata = &self.0.node.metadata;
+                self.0.scope.session.budget.take_bytes($crate::graphql::budget::size_of_json(metadata))?;
+                Ok(metadata)
             }
 
             /// The version of the board at the last change of this node.

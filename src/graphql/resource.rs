@@ -9,6 +9,7 @@ use super::{
     node::node_object,
     scalar::Url,
     search::{self, SearchHitConnection, SearchScope},
+    text::Text,
 };
 use crate::domain::{self, CHUNK_ORDER, Error, NodeKey, NodeKind, NodeText, PageRequest, Resource};
 
@@ -42,8 +43,8 @@ node_object!(
         }
 
         /// The text itself, for kinds that have one.
-        async fn content(&self) -> Result<Option<String>> {
-            Ok(Box::pin(self.text()).await?.content.clone())
+        async fn content(&self) -> Result<Option<Text>> {
+            Ok(Text::of(&Box::pin(self.text()).await?, |text| text.content.as_deref()))
         }
 
         /// Where it came from.
@@ -62,13 +63,13 @@ node_object!(
         }
 
         /// Text found in the file or behind the link.
-        async fn extracted_text(&self) -> Result<Option<String>> {
-            Ok(Box::pin(self.text()).await?.extracted_text.clone())
+        async fn extracted_text(&self) -> Result<Option<Text>> {
+            Ok(Text::of(&Box::pin(self.text()).await?, |text| text.extracted_text.as_deref()))
         }
 
         /// Summary, when one was made.
-        async fn summary(&self) -> Result<Option<String>> {
-            Ok(Box::pin(self.text()).await?.summary.clone())
+        async fn summary(&self) -> Result<Option<Text>> {
+            Ok(Text::of(&Box::pin(self.text()).await?, |text| text.summary.as_deref()))
         }
 
         /// Main points, when they were made.

@@ -4,6 +4,8 @@
 //! than everything else together. Most fields are ready at the first look, so here each is looked at once, in the order of
 //! the query, and only those that wait for a loader are joined: what one level asks for is still asked together. An
 //! interface is resolved as the object behind it. Answers are the same, byte for byte.
+//!
+//! Rows are counted before they are resolved, and long lists let others have a turn in between (`budget.rs`).
 
 use std::borrow::Cow;
 
@@ -19,6 +21,8 @@ use futures_util::{
     future::{BoxFuture, try_join_all},
     poll,
 };
+
+use super::{budget, error};
 
 /// An object, or an interface that knows the object behind it.
 pub(super) trait Row: OutputType {
@@ -117,7 +121,7 @@ impl<'a> Selected<'a> {
 fn applies<T: OutputType>(place: &ContextSelectionSet<'_>, condition: &str) -> bool {
     let name = T::type_name();
     name == condition
-        || place.schema_env.registry.implements.get(&*name).is_some_and(|interfaces| interfaces.contains(condition))
+        || place.schema_env.registry.types.get(condition).is_some_and(|condition| condition.is_possible_type(&name))
 }
 
 #[async_trait]
@@ -134,18 +138,29 @@ impl<T: Row> OutputType for Rows<T> {
         Vec::<T>::create_type_info(registry)
     }
 
-    async fn resolve(&self, ctx: &ContextSelectionSet<'_>, _: &Positioned<Field>) -> ServerResult<Value> {
+    async fn resolve(&self, ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
+        let budget = budget::of(ctx);
+        let exceeded = |error| error::at(ctx, field.pos, error);
+        let count = |value: &Value| budget.map_or(Ok(()), |budget| budget.take_value(value)).map_err(exceeded);
         let places: Vec<_> = (0..self.0.len()).map(|index| ctx.with_index(index)).collect();
         let mut rows: Vec<Vec<(Name, Option<Value>)>> = Vec::with_capacity(self.0.len());
         let mut waiting = Vec::new();
         for (row, (object, place)) in self.0.iter().zip(&places).enumerate() {
             let mut selected = Selected(Vec::with_capacity(place.item.node.items.len()));
             object.select(&mut selected, place)?;
+            let is_others_turn = budget.map_or(Ok(false), |budget| budget.take_fields(selected.0.len() + 1));
+            if is_others_turn.map_err(exceeded)? {
+                tokio::task::yield_now().await;
+            }
             let mut values = Vec::with_capacity(selected.0.len());
             for (name, mut value) in selected.0 {
                 let ready = poll!(&mut value);
                 let ready = match ready {
-                    std::task::Poll::Ready(value) => Some(value?.unwrap_or_default()),
+                    std::task::Poll::Ready(value) => {
+                        let value = value?.unwrap_or_default();
+                        count(&value)?;
+                        Some(value)
+                    }
                     std::task::Poll::Pending => {
                         let at = values.len();
                         waiting.push(async move { Ok::<_, ServerError>((row, at, value.await?)) });
@@ -157,6 +172,7 @@ impl<T: Row> OutputType for Rows<T> {
             rows.push(values);
         }
         for (row, at, value) in try_join_all(waiting).await? {
+            value.as_ref().map_or(Ok(()), count)?;
             if let Some((_, slot)) = rows.get_mut(row).and_then(|values| values.get_mut(at)) {
                 *slot = value;
             }
@@ -189,7 +205,7 @@ fn merge_values(first: &mut Value, second: Value) {
         (Value::List(first), Value::List(second)) => {
             first.iter_mut().zip(second).for_each(|(first, second)| merge_values(first, second));
         }
-        // The validator let only equal fields share a name.
+        // The admission let only equal fields share a name.
         _ => {}
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use async_graphql::Context;
 
+use super::budget::Budget;
 use crate::{
     access::{Granted, Viewer},
     domain::{BoardId, BoardRecord, ClientAddress, Error, Permission, Result},
@@ -23,6 +24,8 @@ pub struct Session {
     pub only_reads: bool,
     /// From where; only used to count guesses.
     pub address: ClientAddress,
+    /// What this operation may still use.
+    pub budget: Arc<Budget>,
     /// The loaders of this operation.
     pub loaders: Arc<Loaders>,
     /// The services.
@@ -37,7 +40,8 @@ impl Session {
     /// The same asker later: the viewer as it is now, and nothing read yet.
     pub(super) async fn again(&self) -> Result<Arc<Session>> {
         let viewer = self.services.viewer_again(&self.viewer).await?;
-        Ok(Arc::new(Session { viewer, loaders: Arc::new(self.loaders.anew()), ..self.clone() }))
+        let (loaders, budget) = (Arc::new(self.loaders.anew()), Arc::new(self.budget.anew()));
+        Ok(Arc::new(Session { viewer, loaders, budget, ..self.clone() }))
     }
 
     /// The board, if the viewer may see it.

@@ -15,6 +15,7 @@ use super::{
     rows::{Rows, row},
     scalar::{id, parse_id},
     scope::{Scope, Session},
+    text::Text,
 };
 use crate::{
     domain::{
@@ -372,12 +373,12 @@ impl SearchHit {
 
     /// Part of the chunk with the words that are meant, as HTML: everything is escaped, and `<mark>` stands around these words.
     /// Null when none of them is in the chunk.
-    async fn highlight(&self) -> Result<Option<String>> {
+    async fn highlight(&self) -> Result<Option<Text>> {
         let Some(text) = &self.text else { return Ok(None) };
         let words: Arc<[String]> = words_of(&self.chunk.text).into();
         let key = (Arc::clone(&self.chunk.config), Arc::clone(text), Arc::clone(&words));
         let meant = Box::pin(self.resource.scope.loaders().meant_words(key)).await?;
-        Ok(excerpt(&self.chunk.text, &words, &meant))
+        Ok(excerpt(&self.chunk.text, &words, &meant).map(Text::from))
     }
 
     /// The folders around the resource, outermost first.

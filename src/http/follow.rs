@@ -17,7 +17,7 @@ use super::{
 use crate::{
     access::Viewer,
     domain::ClientAddress,
-    graphql::{Session, refused},
+    graphql::{Budget, Session, Wire, refused},
     loaders::Loaders,
 };
 
@@ -30,6 +30,7 @@ pub(super) fn session(gateway: &Gateway, viewer: Viewer, address: ClientAddress,
         viewer,
         only_reads,
         address,
+        budget: Arc::new(Budget::new(&gateway.limits)),
         loaders: Arc::new(Loaders::new(Arc::clone(&gateway.reads))),
         services: Arc::clone(&gateway.services),
     })
@@ -55,5 +56,5 @@ pub(super) fn events(gateway: &Gateway, session: Arc<Session>, request: Request,
 
 fn next(response: &Response) -> Event {
     let event = || Event::default().event("next");
-    event().json_data(response).unwrap_or_else(|_| event())
+    event().json_data(Wire(response)).unwrap_or_else(|_| event())
 }

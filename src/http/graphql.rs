@@ -18,7 +18,7 @@ use bytes::Bytes;
 use super::{Gateway, follow, identity, origin};
 use crate::{
     domain::{Code, Error, Result},
-    graphql::{Answer, Session, refusal},
+    graphql::{Answer, Budget, Session, refusal},
     loaders::Loaders,
 };
 
@@ -126,6 +126,7 @@ async fn answer(
                     viewer: viewer.clone(),
                     only_reads,
                     address,
+                    budget: Arc::new(Budget::new(&gateway.limits)),
                     loaders: Arc::new(Loaders::new(Arc::clone(reads))),
                     services: Arc::clone(&gateway.services),
                 })

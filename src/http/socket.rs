@@ -31,7 +31,7 @@ use super::{Gateway, follow, followers::Place, graphql, identity, origin};
 use crate::{
     access::Viewer,
     domain::{ClientAddress, Code, Error, Result},
-    graphql::refused,
+    graphql::{Wire, refused},
 };
 
 const PROTOCOL: &str = "graphql-transport-ws";
@@ -88,7 +88,7 @@ enum ToClient<'a> {
     ConnectionAck,
     Next {
         id: &'a str,
-        payload: &'a Response,
+        payload: Wire<'a>,
     },
     Complete {
         id: &'a str,
@@ -204,7 +204,7 @@ impl Socket<'_> {
                     }
                 }
                 Some((id, result)) = self.results.next(), if !self.results.is_empty() => match result {
-                    Some(result) => self.tell(&ToClient::Next { id: &id, payload: &result }).await,
+                    Some(result) => self.tell(&ToClient::Next { id: &id, payload: Wire(&result) }).await,
                     None => {
                         self.operations.remove(&id);
                         self.tell(&ToClient::Complete { id: &id }).await
@@ -272,7 +272,7 @@ impl Socket<'_> {
         if self.operations.len() >= MAX_OPERATIONS {
             let message = format!("At most {MAX_OPERATIONS} operations on one socket");
             let refused = refused(&Error::new(Code::RateLimited, message));
-            self.tell(&ToClient::Next { id: &id, payload: &refused }).await?;
+            self.tell(&ToClient::Next { id: &id, payload: Wire(&refused) }).await?;
             return self.tell(&ToClient::Complete { id: &id }).await;
         }
         let (gateway, address) = (Arc::clone(self.gateway), self.address);
