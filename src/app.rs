@@ -14,14 +14,15 @@ use secrecy::SecretString;
 
 use self::health::Health;
 use crate::{
-    access::{KeySet, KeySetTimes, SecretHasher, Tokens},
+    access::{KeySet, KeySetTimes, SecretHasher, Tokens, TurnLimits, Turns},
     cache::{Cached, KeptSearches, KeptSessions},
     config::{CacheConfig, CacheMode, Config},
     domain::{Code, Error, Result, UserId, ports::Reads},
     events::{Crowd, Hub, JobWatch, Relay},
     graphql,
-    http::{self, Followers, Gateway, GraphiqlPage, Probe},
+    http::{self, Connections, Followers, Gateway, GraphiqlPage, Probe},
     jobs::{Handler, Runner, Running, create_embeddings::CreateEmbeddings, extract_text::ExtractText},
+    mail,
     outbound::Outbound,
     search::models::{Models, Opened},
     service::{Ports, ServiceInfo, Services, indexing::Indexing, search::SearchLimits},
@@ -34,6 +35,10 @@ use crate::{
 /// A published key set is no larger than this.
 const MAX_JWKS_BYTES: usize = 64 * 1024;
 const JWKS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a look, or presence, may take before its connection counts as lost.
+const LOOK_WITHIN: Duration = Duration::from_secs(2);
+/// The same for a reading of the change feed.
+const FEED_WITHIN: Duration = Duration::from_secs(5);
 
 /// The whole application, connected to a database.
 pub struct App {
@@ -49,6 +54,7 @@ pub struct App {
     feed: Hub,
     job_watch: JobWatch,
     followers: Arc<Followers>,
+    connections: Arc<Connections>,
     probe: Arc<Health>,
 }
 
@@ -91,7 +97,9 @@ impl App {
             }
         }
         let store = Store::connect(url, &config.database).await?;
-        let cached = Cached::new(store.clone(), &config.cache);
+        let reserved = |name, within| store.reserved(url, name, within);
+        let looks = reserved("ragboard looks", LOOK_WITHIN)?;
+        let cached = Cached::with_looks(store.clone(), looks.clone(), &config.cache);
         let mut tokens = Tokens::new(&config.auth.jwt_issuer, &config.auth.jwt_audience);
         if let Some(secret) = jwt_secret {
             tokens = tokens.with_secret(secret.clone());
@@ -100,11 +108,14 @@ impl App {
             let document = Outbound::new(&config.outbound).document(address, MAX_JWKS_BYTES, JWKS_TIMEOUT);
             tokens = tokens.with_published_keys(Arc::new(KeySet::new(Arc::new(document), KeySetTimes::default())));
         }
+        let mailer = mail::mailer(&config.mail)?;
         let info = ServiceInfo {
             version: env!("CARGO_PKG_VERSION"),
             environment: config.environment,
             is_read_only: config.database.read_only,
+            sends_mail: mailer.is_some(),
             limits: config.limits.clone(),
+            quotas: config.quotas.clone(),
             search_limits: SearchLimits {
                 scan_vectors: config.search.scan_vectors.into(),
                 scan_words: config.search.scan_words.into(),
@@ -113,8 +124,10 @@ impl App {
         };
         let relay = Relay::new(Box::new(WakeWires::new(config.database.listen_url.as_ref().unwrap_or(url))?));
         relay.attach(Arc::new(cached.clone()));
-        let feed = Hub::new(Arc::new(store.clone()), Some(relay));
-        let job_watch = JobWatch::new(Arc::new(store.clone()));
+        let behind = reserved("ragboard followers", FEED_WITHIN)?;
+        let feed = reserved("ragboard feed", FEED_WITHIN)?;
+        let feed = Hub::new(Arc::new(feed), Arc::new(behind.clone()), Some(relay));
+        let job_watch = JobWatch::new(Arc::new(behind));
         feed.attach(job_watch.waker());
         let index = Arc::new(store.clone());
         let indexing = Arc::new(Indexing::new(index, models.cutter(), Arc::new(models.clone())));
@@ -122,9 +135,19 @@ impl App {
             reads: Arc::new(cached.clone()),
             writes: Arc::new(store.clone()),
             feed: Arc::new(feed.clone()),
-            presence: Arc::new(Crowd::new(Arc::new(store.clone()))),
+            rights: Arc::new(cached.clone()),
+            presence: Arc::new(Crowd::new(Arc::new(reserved("ragboard presence", LOOK_WITHIN)?))),
             accounts: Arc::new(store.clone()),
-            sessions: Arc::new(KeptSessions::new(Arc::new(store.clone()), config.cache.mode)),
+            sessions: Arc::new(KeptSessions::new(
+                Arc::new(store.clone()),
+                Arc::new(looks),
+                config.cache.mode,
+                cached.watching(),
+            )),
+            mails: Arc::new(store.clone()),
+            verifications: Arc::new(store.clone()),
+            passwords: Arc::new(store.clone()),
+            account_sessions: Arc::new(store.clone()),
             sharing: Arc::new(store.clone()),
             folder_locks: Arc::new(store.clone()),
             read_only_mode: Arc::new(store.clone()),
@@ -140,16 +163,25 @@ impl App {
         let services = Arc::new(Services::new(ports, tokens, SecretHasher::default(), info));
         services.look_at_mode().await?;
         services.follow_mode();
+        match mailer {
+            Some(mailer) => services.send_mails(mailer, &config.mail.public_url),
+            None => tracing::warn!(
+                "Without mail.smtp_url (RAGBOARD_SMTP_URL) no address can be verified and no password reset"
+            ),
+        }
         let followers = Followers::new(config.limits.max_followers_per_address);
+        let of_database = config.database.pool_size.saturating_add(config.database.max_overflow);
+        let connections = Connections::new(&config.http, &config.limits, of_database);
         let probe = Arc::new(Health {
             store: store.clone(),
             cached: cached.clone(),
             followers: Arc::clone(&followers),
+            connections: Arc::clone(&connections),
             jobs: OnceLock::new(),
             services: Arc::clone(&services),
             indexing: Arc::clone(&indexing),
         });
-        Ok(App { store, cached, services, indexing, models, feed, job_watch, followers, probe })
+        Ok(App { store, cached, services, indexing, models, feed, job_watch, followers, connections, probe })
     }
 
     /// Sees to it that there is room for vectors, by the first model there is, if nobody did before.
@@ -173,6 +205,11 @@ impl App {
             services: Arc::clone(&self.services),
             reads: Arc::new(self.cached.clone()) as Arc<dyn Reads>,
             reads_past_cache: Arc::new(self.store.clone()) as Arc<dyn Reads>,
+            turns: Turns::new(TurnLimits {
+                at_once: config.limits.max_operations as usize,
+                share: config.limits.max_operations_per_caller as usize,
+                waiting: config.limits.max_waiting_per_caller as usize,
+            }),
             followers: Arc::clone(&self.followers),
             probe: Arc::clone(&self.probe) as Arc<dyn Probe>,
             graphiql,
@@ -204,6 +241,12 @@ impl App {
     /// The router of the separate address for metrics.
     pub fn metrics_router(&self) -> Router {
         http::metrics_router(Arc::clone(&self.probe) as Arc<dyn Probe>)
+    }
+
+    /// The connections of clients, which count for all addresses that the application answers on.
+    #[must_use]
+    pub fn connections(&self) -> Arc<Connections> {
+        Arc::clone(&self.connections)
     }
 
     /// Tells all who follow over sockets and streams to come back to another server, and waits until they have left.

@@ -13,6 +13,7 @@ pub mod graphql;
 pub mod http;
 pub mod jobs;
 pub mod loaders;
+pub mod mail;
 pub mod ops;
 pub mod outbound;
 pub mod search;

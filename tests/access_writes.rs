@@ -14,8 +14,9 @@ use crate::support::{
     fixture::{Board, BoardBuilder, api_key, collaborator, share},
 };
 
-/// The refresh token of the table.
+/// The refresh token of the table, and the tokens that were sent to its account by mail.
 const REFRESH_TOKEN: &str = "refresh_of_the_table";
+const MAILED: [(&str, &str); 2] = [("verify_email", "verify_of_the_table"), ("reset_password", "reset_of_the_table")];
 const PASSWORD: &str = "correct horse battery";
 
 struct Principal {
@@ -95,15 +96,23 @@ fn subscriptions(board: &Board) -> Vec<(&'static str, &'static str, Value)> {
 }
 
 /// The mutations that are about no board, with the type of their input, and the input for the principal of this number.
-fn account_mutations(key: &str, principal: usize) -> Vec<(&'static str, &'static str, Value)> {
+fn account_mutations(key: &str, session: &str, principal: usize) -> Vec<(&'static str, &'static str, Value)> {
     vec![
         ("signUp", "SignUpInput", json!({ "email": format!("made-{principal}@example.org"), "password": PASSWORD })),
         ("signIn", "SignInInput", json!({ "email": "ada@example.org", "password": PASSWORD })),
         ("refreshSession", "SessionInput", json!({ "refreshToken": REFRESH_TOKEN })),
         ("signOut", "SessionInput", json!({ "refreshToken": REFRESH_TOKEN })),
+        ("verifyEmail", "VerifyEmailInput", json!({ "token": MAILED[0].1 })),
+        ("changePassword", "ChangePasswordInput", json!({ "currentPassword": "no password", "newPassword": PASSWORD })),
+        ("resetPassword", "ResetPasswordInput", json!({ "token": MAILED[1].1, "newPassword": PASSWORD })),
+        ("endSession", "EndSessionInput", json!({ "id": session })),
+        ("endOtherSessions", "EndOtherSessionsInput", json!({})),
         ("updateViewer", "UpdateViewerInput", json!({ "name": "made" })),
         ("createApiKey", "CreateApiKeyInput", json!({ "name": "made", "scopes": ["READ"] })),
         ("revokeApiKey", "RevokeApiKeyInput", json!({ "id": key })),
+        // Last: the mails that these ask for bring tokens of their own.
+        ("requestEmailVerification", "RequestEmailVerificationInput", json!({})),
+        ("requestPasswordReset", "RequestPasswordResetInput", json!({ "email": "ada@example.org" })),
     ]
 }
 
@@ -150,6 +159,7 @@ fn mutations(
             "InviteCollaboratorInput",
             json!({ "boardId": id, "email": "new@example.org", "role": "VIEW" }),
         ),
+        ("cancelInvitation", "CancelInvitationInput", json!({ "boardId": id, "email": "asked@example.org" })),
         ("acceptInvitation", "AcceptInvitationInput", json!({ "boardId": id })),
         (
             "changeCollaboratorRole",
@@ -181,7 +191,8 @@ async fn repair(app: &TestApp, board: &Board, link: &str, job: JobId, mutation: 
              UPDATE boards SET deleted_at = CASE WHEN {deleted} THEN now() END WHERE id = '{id}'; \
              INSERT INTO connections (id, board_id, from_node_id, to_node_id) VALUES ('{link}', '{id}', '{from}', '{to}') \
              ON CONFLICT DO NOTHING; \
-             DELETE FROM board_collaborators c USING users u WHERE u.id = c.user_id AND u.email = 'new@example.org'; \
+             DELETE FROM board_invitations; \
+             INSERT INTO board_invitations (board_id, email, role) VALUES ('{id}', 'asked@example.org', 'view'); \
              INSERT INTO board_collaborators (board_id, user_id, role) SELECT '{id}', id, 'view' FROM users \
              WHERE email = 'invited@example.org' ON CONFLICT DO NOTHING; UPDATE board_shares SET revoked_at = NULL; \
              DELETE FROM processing_jobs WHERE resource_id = '{from}'; \
@@ -195,11 +206,30 @@ async fn repair(app: &TestApp, board: &Board, link: &str, job: JobId, mutation: 
 
 /// The same for what belongs to accounts.
 async fn repair_accounts(app: &TestApp) {
-    let digest: String = ragboard::access::token_digest(REFRESH_TOKEN).iter().map(|b| format!("{b:02x}")).collect();
+    let digest =
+        |token: &str| -> String { ragboard::access::token_digest(token).iter().map(|b| format!("{b:02x}")).collect() };
+    let mailed = MAILED.map(|(purpose, token)| {
+        format!(
+            "INSERT INTO account_tokens (user_id, purpose, token_digest, email, expires_at) SELECT id, '{purpose}', \
+             '\\x{}', email, now() + interval '1 day' FROM users WHERE email = '{}'",
+            digest(token),
+            if purpose == "verify_email" { "owner@example.org" } else { "ada@example.org" }
+        )
+    });
+    app.sql
+        .batch_execute(&format!(
+            "DELETE FROM account_tokens; {}; UPDATE users SET email_verified = email <> 'owner@example.org'",
+            mailed.join("; ")
+        ))
+        .await
+        .unwrap();
+    let digest = digest(REFRESH_TOKEN);
     app.sql
         .batch_execute(&format!(
             "DELETE FROM users WHERE email LIKE 'made-%'; DELETE FROM api_keys WHERE name = 'made'; \
-             UPDATE api_keys SET revoked_at = NULL; DELETE FROM refresh_tokens; \
+             UPDATE api_keys SET revoked_at = NULL; DELETE FROM refresh_tokens; DELETE FROM sessions; \
+             INSERT INTO refresh_tokens (user_id, family_id, token_digest, expires_at) SELECT id, id, sha256('owner'), \
+             now() + interval '1 day' FROM users WHERE email = 'owner@example.org'; \
              INSERT INTO refresh_tokens (user_id, family_id, token_digest, expires_at) \
              SELECT id, id, '\\x{digest}', now() + interval '1 day' FROM users WHERE email = 'ada@example.org'"
         ))
@@ -209,6 +239,7 @@ async fn repair_accounts(app: &TestApp) {
 
 /// One line of the table.
 fn line(name: &str, cells: &[String]) -> String {
+    let name = format!("{name} ");
     let line = cells.iter().fold(format!("{name:<24}"), |line, cell| line + &format!("{cell:<17}"));
     format!("{}\n", line.trim_end())
 }
@@ -290,10 +321,11 @@ async fn the_table_of_writes() {
     let another: String = app.sql.query_one(sql, &[]).await.unwrap().get(0);
     let another = ragboard::domain::ApiKeyId(another.parse().unwrap()).to_string();
     table += &format!("\n{}", line("accounts", &names));
-    for row in 0..account_mutations(&another, 0).len() {
+    let session = ragboard::domain::SessionId(owner.id.0).to_string();
+    for row in 0..account_mutations(&another, &session, 0).len() {
         let (mut cells, mut row_name) = (Vec::new(), "");
         for (number, principal) in principals.iter().enumerate() {
-            let (name, input_type, input) = account_mutations(&another, number).swap_remove(row);
+            let (name, input_type, input) = account_mutations(&another, &session, number).swap_remove(row);
             repair_accounts(&app).await;
             cells.push(principal.changes(&app, name, input_type, &input).await);
             row_name = name;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     app::{Account, TestApp},
-    fixture::{BoardBuilder, collaborator},
+    fixture::{BoardBuilder, collaborator, share},
 };
 
 const ACTIVITY: &str = "query ($id: ID!, $first: Int, $after: String) { board(id: $id) { activity(first: $first, after: $after) { \
@@ -101,4 +101,92 @@ async fn use_is_counted_by_the_hour_for_oneself() {
     }
     let too_long = json!({ "from": hours(-3_000), "to": hours(0) });
     assert_eq!(app.code(Some(&owner), document, too_long).await, "INVALID_ARGUMENT");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_of_a_board_are_named_to_each_other_only() {
+    let app = TestApp::new().await;
+    let [owner, editor, viewer, stranger] = [
+        app.account("owner@example.org").await,
+        app.account("editor@example.org").await,
+        app.account("viewer@example.org").await,
+        app.account("stranger@example.org").await,
+    ];
+    let board = BoardBuilder::new(owner.id, "Board").nodes(10).public().make(&app).await;
+    collaborator(&app, &board, editor.id, "edit", true).await;
+    collaborator(&app, &board, viewer.id, "view", true).await;
+    share(&app, &board, owner.id, "a token of the test", &[("permission", "'edit'")]).await;
+    let id = board.id.to_string();
+    let node = |number: usize| board.nodes[number].to_string();
+    let delete = async |who: &Account, number: usize| {
+        mutate(&app, who, "deleteNodes", "NodesInput", json!({ "boardId": id, "nodeIds": [node(number)] })).await;
+    };
+    delete(&owner, 2).await;
+    delete(&editor, 3).await;
+    mutate(&app, &owner, "shareBoard", "ShareBoardInput", json!({ "boardId": id })).await;
+    let left = json!({ "boardId": id, "userId": viewer.id.to_string(), "role": "COMMENT" });
+    mutate(&app, &owner, "changeCollaboratorRole", "ChangeCollaboratorRoleInput", left).await;
+    for who in [&owner, &editor, &stranger] {
+        mutate(&app, who, "setPresence", "SetPresenceInput", json!({ "boardId": id })).await;
+    }
+    let document = "query ($id: ID!) { board(id: $id) { owner { name } collaborators { user { name } } \
+        activity(first: 10) { totalCount nodes { kind objectId actor { name } } } \
+        events(first: 10) { nodes { ... on BoardChanged { actor { name } } } } presence { user { name } guestName } } }";
+    let bearers = [&owner, &editor, &viewer, &stranger].map(|account| format!("Bearer {}", account.token));
+    let ask = async |headers: &[(&str, &str)]| {
+        let (_, mut answer) = app.ask(headers, document, json!({ "id": id })).await;
+        answer["data"]["board"].take()
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let seen = ask(&[("authorization", &bearers[0])]).await;
+        if seen["activity"]["totalCount"] == 4 && seen["presence"].as_array().unwrap().len() == 3 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{seen}");
+    }
+    let names = |list: &Value, at: &str| -> Vec<Option<String>> {
+        let rows = list.as_array().unwrap().iter();
+        rows.map(|row| row.pointer(at).and_then(Value::as_str).map(str::to_owned)).collect()
+    };
+    let some = |names: &[&str]| -> Vec<Option<String>> { names.iter().map(|name| Some((*name).to_owned())).collect() };
+    for bearer in &bearers[..3] {
+        let seen = ask(&[("authorization", bearer)]).await;
+        assert_eq!(names(&seen["activity"]["nodes"], "/actor/name"), some(&["owner", "owner", "editor", "owner"]));
+        assert_eq!(names(&seen["events"]["nodes"], "/actor/name"), some(&["owner", "editor"]));
+        let mut there = names(&seen["presence"], "/user/name");
+        there.sort();
+        assert_eq!(there, some(&["editor", "owner", "stranger"]));
+        assert_eq!(seen["collaborators"].as_array().unwrap().len(), 2);
+    }
+    let share = ("x-share-token", "a token of the test");
+    let others = [
+        vec![],
+        vec![share],
+        vec![("authorization", bearers[3].as_str())],
+        vec![("authorization", bearers[3].as_str()), share],
+    ];
+    for (number, headers) in others.iter().enumerate() {
+        let seen = ask(headers).await;
+        assert_eq!(seen["owner"]["name"], "owner");
+        assert_eq!(names(&seen["activity"]["nodes"], "/kind"), some(&["NODE_DELETED", "NODE_DELETED"]), "{seen}");
+        assert_eq!(seen["activity"]["totalCount"], 2);
+        assert_eq!(names(&seen["activity"]["nodes"], "/actor/name"), [None, Some("owner".to_owned())]);
+        assert_eq!(names(&seen["events"]["nodes"], "/actor/name"), [Some("owner".to_owned()), None]);
+        let mut there = names(&seen["presence"], "/user/name");
+        there.sort();
+        let own = (number >= 2).then(|| "stranger".to_owned());
+        let mut expected = [None, Some("owner".to_owned()), own];
+        expected.sort();
+        assert_eq!(there, expected);
+        for person in seen["presence"].as_array().unwrap() {
+            assert_eq!(person["user"].is_null(), person["guestName"].is_string(), "{person}");
+        }
+        let text = seen.to_string();
+        assert!(
+            !text.contains("editor")
+                && !text.contains(&editor.id.to_string())
+                && !text.contains(&viewer.id.to_string())
+        );
+    }
 }

@@ -13,7 +13,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("access", &["domain"]),
     ("store", &["domain", "access", "config"]),
     ("cache", &["domain", "config"]),
-    ("search", &["domain", "config"]),
+    // For whom texts are embedded: callers take turns.
+    ("search", &["domain", "access", "config"]),
     ("chat", &["domain", "config"]),
     ("media", &["domain", "config"]),
     ("events", &["domain", "config"]),
@@ -22,6 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("jobs", &["domain", "service", "config"]),
     ("graphql", &["domain", "access", "service", "loaders", "config", "telemetry"]),
     ("http", &["domain", "access", "service", "graphql", "loaders", "config", "telemetry"]),
+    ("mail", &["domain", "config"]),
     ("outbound", &["domain", "config"]),
     ("telemetry", &["config"]),
     // `app`, `ops`, `main` and `lib` put everything together and may name anything.
@@ -37,6 +39,7 @@ const BELONGS_TO: &[(&str, &[&str])] = &[
     ("dataloader", &["loaders"]),
     ("moka", &["cache"]),
     ("reqwest", &["outbound"]),
+    ("lettre", &["mail"]),
     ("tokenizers", &["search"]),
     ("safetensors", &["search"]),
     ("rten_gemm", &["search"]),

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::support::{
     app::{Account, TestApp},
     fixture::{Board, BoardBuilder, place},
+    socket::Socket,
 };
 
 async fn board() -> (TestApp, Account, Board) {
@@ -237,4 +238,203 @@ async fn requests_that_are_none() {
         .body(Body::from(gzip(&document(1_000))))
         .unwrap();
     assert_eq!(app.send(compressed).await.status().as_u16(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_that_are_not_what_they_seem() {
+    let (app, owner, board) = board().await;
+    let id = board.id.to_string();
+    let node = board.nodes[2].to_string();
+    let run = async |name: &str, kind: &str, input: Value| {
+        let document = format!(
+            "mutation ($input: {kind}!) {{ it: {name}(input: $input) {{ userErrors {{ __typename path }} }} }}"
+        );
+        app.data(Some(&owner), &document, json!({ "input": input })).await["it"]["userErrors"].take()
+    };
+    for address in [
+        "https://user:password@example.org/",
+        "https://user@example.org/",
+        "https://example.org/\n",
+        "https://example.org/a b",
+        " https://example.org/",
+        "java\tscript:alert(1)",
+        "javascript:alert(1)",
+        "ftp://example.org/",
+        "https://exa%0ample.org/",
+        "https://exa\u{200b}mple.org/",
+        "https://\u{202e}gro.elpmaxe/",
+        &format!("https://example.org/{}", "x".repeat(2_000)),
+    ] {
+        for (name, kind, field, mut input) in [
+            ("createResourceNode", "CreateResourceNodeInput", "url", json!({ "boardId": id, "title": "x" })),
+            ("updateResourceNode", "UpdateResourceNodeInput", "url", json!({ "id": node })),
+            (
+                "createChatNode",
+                "CreateChatNodeInput",
+                "customModelEndpoint",
+                json!({ "boardId": id, "model": "custom" }),
+            ),
+            ("createBoard", "CreateBoardInput", "thumbnailUrl", json!({ "name": "x" })),
+            ("updateBoard", "UpdateBoardInput", "thumbnailUrl", json!({ "id": id })),
+            ("updateViewer", "UpdateViewerInput", "avatarUrl", json!({})),
+        ] {
+            input[field] = json!(address);
+            let errors = run(name, kind, input).await;
+            assert_eq!(errors, json!([{ "__typename": "ValidationError", "path": [field] }]), "{name} {address:?}");
+        }
+    }
+    // One that is stored since a time when more was taken is in nobody's way.
+    app.sql
+        .batch_execute(
+            "UPDATE resource_nodes SET url = 'https://user:password@example.org/'; \
+            UPDATE boards SET thumbnail_url = 'ftp://example.org/'; UPDATE users SET avatar_url = 'ftp://example.org/'",
+        )
+        .await
+        .unwrap();
+    let moved = json!({ "id": node, "title": "new", "position": { "x": 1, "y": 1 } });
+    assert_eq!(run("updateResourceNode", "UpdateResourceNodeInput", moved).await, json!([]));
+    assert_eq!(run("updateBoard", "UpdateBoardInput", json!({ "id": id, "name": "new" })).await, json!([]));
+    assert_eq!(run("duplicateBoard", "DuplicateBoardInput", json!({ "id": id, "name": "copy" })).await, json!([]));
+    assert_eq!(run("updateViewer", "UpdateViewerInput", json!({ "name": "new" })).await, json!([]));
+    let fine = json!({ "id": node, "url": "https://example.org/@a?b=%0a" });
+    assert_eq!(run("updateResourceNode", "UpdateResourceNodeInput", fine).await, json!([]));
+}
+
+/// Sends a body as it is: JSON of a test would round its numbers. The answer comes as text for the same reason.
+async fn raw(app: &TestApp, who: &Account, headers: &[(&str, &str)], body: String) -> String {
+    let mut request = Request::post("/graphql")
+        .header("content-type", "application/json")
+        .header("authorization", format!("Bearer {}", who.token));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let response = app.send(request.body(Body::from(body)).unwrap()).await;
+    String::from_utf8(axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap().to_vec()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_in_free_data_keep_their_digits_or_are_refused() {
+    let (app, owner, board) = board().await;
+    let (id, node) = (board.id.to_string(), board.nodes[2].to_string());
+    let errors = "userErrors { __typename path message }";
+    let read = json!({ "query": "query ($id: ID!) { node(id: $id) { ... on ResourceNode { metadata } } }", "variables": { "id": node } });
+    let kept = [
+        "0",
+        "-7",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "18446744073709551615",
+        "0.1",
+        "-2.5",
+        "0.30000000000000004",
+        "123456789012345680",
+        "5e-324",
+        "1.5e-7",
+    ];
+    let lost = [
+        "12345678901234567890123",
+        "123456789012345678.25",
+        "-9223372036854775809",
+        "0.1234567890123456789",
+        "-0.0",
+        "-0",
+        "1e-400",
+        "18446744073709551616",
+        "0.10000000000000001",
+    ];
+    for in_document in [false, true] {
+        let update = |number: &str| {
+            let input = format!(r#"id: "{node}", metadata: {{ a: [{{ b: {number} }}] }}"#);
+            if in_document {
+                json!({ "query": format!("mutation {{ it: updateResourceNode(input: {{ {input} }}) {{ {errors} }} }}") }).to_string()
+            } else {
+                let query = format!(
+                    "mutation ($input: UpdateResourceNodeInput!) {{ it: updateResourceNode(input: $input) {{ {errors} }} }}"
+                );
+                format!(
+                    r#"{{"query":{},"variables":{{"input":{{"id":"{node}","metadata":{{"a":[{{"b":{number}}}]}}}}}}}}"#,
+                    json!(query)
+                )
+            }
+        };
+        for number in kept {
+            let answer = raw(&app, &owner, &[], update(number)).await;
+            assert_eq!(answer, r#"{"data":{"it":{"userErrors":[]}}}"#, "{number}");
+            app.app.cached.settled().await;
+            let answers = [
+                raw(&app, &owner, &[], read.to_string()).await,
+                raw(&app, &owner, &[("cache-control", "no-cache")], read.to_string()).await,
+            ];
+            for answer in answers {
+                let (_, rest) = answer.split_once(r#"{"b":"#).unwrap();
+                let (told, _) = rest.split_once('}').unwrap();
+                // A double may be spelled in another way, with the same digits.
+                assert!(
+                    told == number || (told.parse::<f64>() == number.parse::<f64>() && number.contains('e')),
+                    "{told} {number}"
+                );
+            }
+        }
+        let before = raw(&app, &owner, &[], read.to_string()).await;
+        for number in lost {
+            let answer: Value = serde_json::from_str(&raw(&app, &owner, &[], update(number)).await).unwrap();
+            let error = &answer["data"]["it"]["userErrors"][0];
+            assert_eq!(
+                (&error["__typename"], &error["path"]),
+                (&json!("ValidationError"), &json!(["metadata"])),
+                "{answer}"
+            );
+            assert!(error["message"].as_str().unwrap().contains("a.0.b"), "{answer}");
+        }
+        assert_eq!(raw(&app, &owner, &[], read.to_string()).await, before);
+        let huge: Value = serde_json::from_str(&raw(&app, &owner, &[], update("1e400")).await).unwrap();
+        assert_eq!(huge["errors"][0]["extensions"]["code"], "INVALID_DOCUMENT", "{huge}");
+    }
+    // Everything that takes free data, in batches of requests and of changes as well.
+    let long = "12345678901234567890123";
+    let input = |name: &str, kind: &str, input: String| {
+        let query = format!("mutation ($input: {kind}!) {{ it: {name}(input: $input) {{ {errors} }} }}");
+        format!(r#"{{"query":{},"variables":{{"input":{input}}}}}"#, json!(query))
+    };
+    let (from, to) = (board.nodes[2].to_string(), board.nodes[3].to_string());
+    let link = |field: &str| {
+        format!(r#"{{"boardId":"{id}","fromId":"{from}","toId":"{to}","kind":"HIERARCHY","{field}":{{"x":{long}}}}}"#)
+    };
+    let changes = format!(
+        r#"{{"boardId":"{id}","changes":[{{"deleteNode":{{"id":"{to}"}}}},{{"updateResource":{{"id":"{from}","metadata":{{"x":{long}}}}}}}]}}"#
+    );
+    for (name, kind, fields, path) in [
+        ("linkNodes", "LinkNodesInput", link("style"), json!(["style"])),
+        ("linkNodes", "LinkNodesInput", link("metadata"), json!(["metadata"])),
+        ("updateViewer", "UpdateViewerInput", format!(r#"{{"settings":{{"x":{long}}}}}"#), json!(["settings"])),
+        (
+            "setPresence",
+            "SetPresenceInput",
+            format!(r#"{{"boardId":"{id}","state":{{"x":{long}}}}}"#),
+            json!(["state"]),
+        ),
+        ("setPresence", "SetPresenceInput", format!(r#"{{"boardId":"{id}","state":{long}}}"#), json!(["state"])),
+        ("applyBoardChanges", "ApplyBoardChangesInput", changes, json!(["changes", "1", "updateResource", "metadata"])),
+    ] {
+        let body = input(name, kind, fields);
+        for batch in [false, true] {
+            let body = if batch { format!("[{body}]") } else { body.clone() };
+            let answer: Value = serde_json::from_str(&raw(&app, &owner, &[], body).await).unwrap();
+            let answer = if batch { &answer[0] } else { &answer };
+            assert_eq!(answer["data"]["it"]["userErrors"][0]["path"], path, "{name} {answer}");
+        }
+    }
+    let mut socket = Socket::of(app.listen().await, &owner).await;
+    let body = input("updateViewer", "UpdateViewerInput", format!(r#"{{"settings":{{"x":{long}}}}}"#));
+    let message = format!(r#"{{"id":"1","type":"subscribe","payload":{body}}}"#);
+    futures_util::SinkExt::send(&mut socket.0, tokio_tungstenite::tungstenite::Message::text(message)).await.unwrap();
+    let answer = socket.next().await;
+    assert_eq!(answer["payload"]["data"]["it"]["userErrors"][0]["path"], json!(["settings"]), "{answer}");
+    // A coordinate is a double, which rounds.
+    let moved = input(
+        "updateResourceNode",
+        "UpdateResourceNodeInput",
+        format!(r#"{{"id":"{node}","position":{{"x":0.1234567890123456789,"y":-0.0}}}}"#),
+    );
+    assert_eq!(raw(&app, &owner, &[], moved).await, r#"{"data":{"it":{"userErrors":[]}}}"#);
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     support::{
         app::{Account, TestApp},
-        fixture::{Board, BoardBuilder},
+        fixture::{Board, BoardBuilder, folder_tree},
         sql::{value, values},
     },
     writes::{batch, done, mutate, refused},
@@ -204,4 +204,54 @@ async fn deleted_siblings_move_over_unseen() {
     }
     let seen = seen(&app, &owner, &board).await;
     assert!(!seen["nodes"].to_string().contains(&gone), "{seen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_restored_together_does_not_depend_on_its_order() {
+    let app = TestApp::new().await;
+    let owner = app.account("owner@example.org").await;
+    let (board, root) = folder_tree(&app, owner.id, 2, 3).await;
+    let name = |number: usize| board.nodes[number].to_string();
+    let input = |ids: &[String]| json!({ "boardId": board.id.to_string(), "nodeIds": ids });
+    let whole = seen(&app, &owner, &board).await;
+    let parents = |seen: &Value| -> Vec<(Value, Value)> {
+        let mut places: Vec<_> = seen["nodes"]["nodes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|node| (node["id"].clone(), node["parent"].clone()))
+            .collect();
+        places.sort_by_key(|(id, _)| id.to_string());
+        places
+    };
+    let root = root.to_string();
+    // 1 lies in the root, 3 and 4 in 1, 7 in 3. Each deletion is one request.
+    let cases: [(&[&[String]], Vec<String>); 4] = [
+        (&[&[name(3), name(1)]], vec![name(3), name(1)]),
+        (&[std::slice::from_ref(&root)], vec![name(7), name(3), root.clone()]),
+        (&[&[name(7)], &[name(3)], &[name(1)]], vec![name(7), name(3), name(1)]),
+        (&[&[name(7), name(4)], std::slice::from_ref(&root)], vec![name(4), root.clone(), name(7)]),
+    ];
+    for (deletions, mut restored) in cases {
+        for _ in 0..restored.len() {
+            for ids in deletions {
+                done(&mutate(&app, &owner, "deleteNodes", "NodesInput", "nodeIds", input(ids)).await);
+            }
+            let back =
+                mutate(&app, &owner, "restoreNodes", "NodesInput", "nodeIds nodes { id }", input(&restored)).await;
+            let told = done(&back)["nodes"].as_array().unwrap().iter().map(|node| node["id"].as_str().unwrap());
+            assert_eq!(told.collect::<Vec<_>>(), restored, "told in the order of the request");
+            assert_eq!(parents(&seen(&app, &owner, &board).await), parents(&whole), "{restored:?}");
+            restored.rotate_left(1);
+        }
+    }
+    // In a batch too, with other changes between.
+    done(&mutate(&app, &owner, "deleteNodes", "NodesInput", "nodeIds", input(&[name(1)])).await);
+    let changes = json!([
+        { "restoreNode": { "id": name(7) } },
+        { "moveNode": { "id": name(7), "position": { "x": 1, "y": 1 } } },
+        { "restoreNode": { "id": name(1) } },
+    ]);
+    done(&batch(&app, &owner, &board, changes).await);
+    assert_eq!(parents(&seen(&app, &owner, &board).await), parents(&whole));
 }

@@ -298,6 +298,17 @@ impl Signer {
         self.token_with_id(Some(&self.id))
     }
 
+    /// A token of another issuer: `typ` of its header, and claims that are set, or taken out by null.
+    fn foreign(&self, typ: Option<&str>, changes: &[(&str, Value)]) -> String {
+        let mut header = Header::new(self.algorithm);
+        (header.kid, header.typ) = (Some(self.id.clone()), typ.map(str::to_owned));
+        let mut claims = with("typ", Value::Null);
+        for (claim, value) in changes {
+            claims[*claim] = value.clone();
+        }
+        jsonwebtoken::encode(&header, &claims, &self.key).unwrap()
+    }
+
     fn token_with_id(&self, id: Option<&str>) -> String {
         let mut header = Header::new(self.algorithm);
         header.kid = id.map(str::to_owned);
@@ -473,4 +484,48 @@ async fn a_caller_who_hangs_up_does_not_cost_the_others_their_keys() {
     publisher.published.answers.add_permits(1);
     assert!(tokens.verify(&token).await.is_ok());
     assert_eq!(publisher.fetches(), 1);
+}
+
+#[tokio::test]
+async fn tokens_of_real_issuers_are_accepted_and_other_kinds_of_tokens_are_not() {
+    let signer = Signer::ec("a");
+    let publisher = Publisher::start([signer.published.clone()]).await;
+    let tokens = publisher.tokens(KeySetTimes::default()).with_secret(SECRET.to_owned().into());
+    let typ = |typ: &str| vec![("typ", json!(typ))];
+    for (header, changes) in [
+        (Some("JWT"), vec![]),
+        (None, vec![]),
+        (Some("at+jwt"), vec![]),
+        (Some("application/AT+JWT"), vec![]),
+        (Some("JWT"), typ("Bearer")),
+        (Some("JWT"), typ("access")),
+        (Some("jwt"), typ("at+jwt")),
+        (Some("JWT"), vec![("token_use", json!("access")), ("nonce", json!("n")), ("azp", json!("app"))]),
+    ] {
+        let token = signer.foreign(header, &changes);
+        assert!(tokens.verify(&token).await.is_ok(), "{header:?} {changes:?}");
+    }
+    let no_access_token = "The token is not an access token";
+    for (header, changes, expected) in [
+        (Some("JWT"), typ("Refresh"), no_access_token),
+        (Some("JWT"), typ("ID"), no_access_token),
+        (Some("JWT"), typ("Offline"), no_access_token),
+        (Some("at+jwt"), typ("Logout"), no_access_token),
+        (Some("JWT"), typ(""), "The token's typ is missing or of the wrong type"),
+        (Some("JWT"), vec![("typ", json!(1))], "The token's typ is missing or of the wrong type"),
+        (Some("JWT"), vec![("typ", Value::Null)], "The token's typ is missing or of the wrong type"),
+        (Some("logout+jwt"), vec![], no_access_token),
+        (Some("dpop+jwt"), typ("Bearer"), no_access_token),
+        (Some("JWT"), vec![("token_use", json!("id"))], no_access_token),
+        (Some("JWT"), vec![("at_hash", json!("x"))], no_access_token),
+        (Some("JWT"), vec![("events", json!({}))], no_access_token),
+    ] {
+        let token = signer.foreign(header, &changes);
+        assert_eq!(message(tokens.verify(&token).await), expected, "{header:?} {changes:?}");
+    }
+    // Ours go on to say what they are for.
+    for claims in [with("typ", Value::Null), with("typ", json!("Bearer"))] {
+        assert!(tokens.verify(&hs256(&claims)).await.is_err(), "{claims}");
+    }
+    assert!(tokens.verify(&hs256(&claims())).await.is_ok());
 }

@@ -12,7 +12,8 @@ use std::{
 
 use futures_util::FutureExt;
 use ragboard::{
-    domain::{Code, Purpose, Result},
+    access::Caller,
+    domain::{Code, Purpose, Result, UserId},
     search::embedder::pool::Pool,
 };
 
@@ -121,6 +122,55 @@ async fn calls_take_turns() {
     for call in calls {
         assert_eq!(call.await.unwrap().len(), 3);
     }
+}
+
+#[tokio::test]
+async fn callers_take_turns_however_many_calls_they_make() {
+    let gated = Gated::new(100);
+    let long = |name: &str| (0..3).map(|number| format!("{name}{number}{}", "x".repeat(3000))).collect::<Vec<_>>();
+    let (many, few) = (Caller::Account(UserId::generate()), Caller::Account(UserId::generate()));
+    let (greedy, modest) = (["a", "b", "c"].map(long), long("modest"));
+    let mut calls: Vec<_> =
+        greedy.iter().map(|call| Box::pin(many.scope(gated.pool.run(call, Purpose::Passage)))).collect();
+    enqueue(&mut calls[0]);
+    assert_eq!(gated.given(), greedy[0][..1]);
+    calls[1..].iter_mut().for_each(enqueue);
+    let mut other = Box::pin(few.scope(gated.pool.run(&modest, Purpose::Passage)));
+    enqueue(&mut other);
+    let mut given = Vec::new();
+    for _ in 0..6 {
+        gated.go_on();
+        given.extend(gated.given());
+    }
+    assert_eq!(given.iter().filter(|text| text.starts_with("modest")).count(), 3, "every second turn is the other's");
+    for _ in 0..6 {
+        gated.go_on();
+    }
+    assert_eq!(other.await.unwrap().len(), 3);
+    for call in calls {
+        assert_eq!(call.await.unwrap().len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn a_queue_that_others_have_filled_lets_a_newcomer_in() {
+    let gated = Gated::new(2);
+    let (many, few) = (Caller::Account(UserId::generate()), Caller::Account(UserId::generate()));
+    let (working, waiting, more) = (texts(&["working"]), texts(&["a", "bb"]), texts(&["more"]));
+    let mut first = Box::pin(many.scope(gated.pool.run(&working, Purpose::Query)));
+    enqueue(&mut first);
+    assert_eq!(gated.given(), ["working"]);
+    let mut second = Box::pin(many.scope(gated.pool.run(&waiting, Purpose::Query)));
+    enqueue(&mut second);
+    let refused = many.scope(gated.pool.run(&more, Purpose::Query)).now_or_never().expect("at once").unwrap_err();
+    assert_eq!(refused.code(), Code::Overloaded);
+    let mut newcomer = Box::pin(few.scope(gated.pool.run(&more, Purpose::Query)));
+    enqueue(&mut newcomer);
+    for _ in 0..3 {
+        gated.go_on();
+    }
+    assert_eq!(newcomer.await.unwrap(), [[4.0]]);
+    assert_eq!((first.await.unwrap().len(), second.await.unwrap().len()), (1, 2));
 }
 
 #[tokio::test]

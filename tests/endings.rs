@@ -84,6 +84,8 @@ async fn credentials_that_end_close_the_socket() {
     let mut socket = Socket::of(other.listen().await, &bob).await;
     let exchange = "mutation ($token: String!) { refreshSession(input: { refreshToken: $token }) { accessToken } }";
     app.data(None, exchange, json!({ "token": refresh })).await;
+    let later = "UPDATE refresh_tokens SET used_at = used_at - interval '31 s' WHERE used_at IS NOT NULL";
+    app.sql.batch_execute(later).await.unwrap();
     assert_eq!(app.code(None, exchange, json!({ "token": refresh })).await, "UNAUTHENTICATED");
     assert_eq!(socket.ended().await, 4401);
 
@@ -178,6 +180,32 @@ async fn pages_of_other_origins_open_nothing() {
         assert_eq!(socket.err(), (!is_let_in).then_some(403), "{origin}");
         let status = stream(address, &owner, &board, &headers).await.status();
         assert_eq!(status, if is_let_in { 200 } else { 403 }, "{origin}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_own_origin_is_known_over_http2_and_behind_proxies() {
+    let trusting = TestApp::with(&[("RAGBOARD_TRUSTED_PROXIES", "127.0.0.0/8")]).await;
+    let plain = TestApp::new().await;
+    // Over HTTP/2 a request has no header Host, and names the server in its address.
+    let status = async |app: &TestApp, uri: &str, headers: &[(&str, &str)]| {
+        let mut request = axum::http::Request::get(uri).header("accept", "text/event-stream");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        app.send(request.body(axum::body::Body::empty()).unwrap()).await.status().as_u16()
+    };
+    let (path, origin) = ("/graphql?query=%7B__typename%7D", ("origin", "https://ragboard.example"));
+    let absolute = format!("https://ragboard.example{path}");
+    for app in [&trusting, &plain] {
+        assert_eq!(status(app, &absolute, &[origin]).await, 200);
+        assert_eq!(status(app, &absolute, &[("origin", "https://evil.example")]).await, 403);
+        assert_eq!(status(app, path, &[origin, ("host", "Ragboard.example:443")]).await, 200);
+    }
+    for told in [("x-forwarded-host", "ragboard.example"), ("forwarded", "for=192.0.2.1;host=ragboard.example")] {
+        let headers = [origin, ("host", "inner:8080"), told];
+        assert_eq!(status(&trusting, path, &headers).await, 200, "{told:?}");
+        assert_eq!(status(&plain, path, &headers).await, 403, "{told:?} by a stranger");
     }
 }
 
@@ -312,4 +340,79 @@ async fn a_cursor_older_than_the_log_is_told_so_although_nothing_happens() {
     other.follow("1", &board, json!(place)).await;
     create(&app, &owner, &board, "last").await;
     assert_eq!(other.event().await["clientMutationId"], "last");
+}
+
+/// Logs a change of a node of the board, as another process would; nothing can be read of nodes for as long as it lasts.
+async fn change_unreadably(app: &TestApp, board: &Board, version: i64) {
+    app.sql
+        .batch_execute(&format!(
+            "BEGIN; ALTER TABLE chat_nodes RENAME TO chat_nodes_away; UPDATE boards SET version = {version}; \
+             INSERT INTO board_events (board_id, version, changes) SELECT id, {version}, \
+             jsonb_build_array(jsonb_build_object('type', 'node_saved', 'id', '{}')) FROM boards; COMMIT",
+            board.nodes[0].0
+        ))
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_whose_objects_cannot_be_read_is_told_whole_later() {
+    let app = TestApp::with(&[("RAGBOARD_CACHE_MODE", "off")]).await;
+    let owner = app.account("owner@example.org").await;
+    let board = BoardBuilder::new(owner.id, "Board").nodes(3).make(&app).await;
+    let mut socket = Socket::of(app.listen().await, &owner).await;
+    socket.follow("1", &board, start(&board)).await;
+    // From now on if no place is given: what is run again still goes on from there.
+    socket.follow("now", &board, Value::Null).await;
+    create(&app, &owner, &board, "before").await;
+    let mut told = [socket.next().await, socket.next().await];
+    told.sort_by_key(|message| message["id"].to_string());
+    let reads = || app.app.store.statements().get("nodes.by_id").map_or(0, |totals| totals.count);
+    let before = reads();
+    change_unreadably(&app, &board, 3).await;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while reads() < before + 3 {
+        assert!(tokio::time::Instant::now() < deadline, "nobody read");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    app.sql.batch_execute("ALTER TABLE chat_nodes_away RENAME TO chat_nodes").await.unwrap();
+    for _ in 0..2 {
+        let event = socket.event().await;
+        assert_eq!(event["version"], 3, "{event}");
+        assert!(event["changes"][0]["node"].is_object(), "told whole: {event}");
+    }
+    create(&app, &owner, &board, "after").await;
+    for _ in 0..2 {
+        assert_eq!(socket.event().await["version"], 4);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_that_cannot_go_on_makes_its_client_come_back() {
+    let app = TestApp::with(&[("RAGBOARD_CACHE_MODE", "off")]).await;
+    let owner = app.account("owner@example.org").await;
+    let board = BoardBuilder::new(owner.id, "Board").nodes(3).make(&app).await;
+    let address = app.listen().await;
+    let mut streamed = stream(address, &owner, &board, &[]).await;
+    let mut socket = Socket::of(address, &owner).await;
+    socket.follow("1", &board, start(&board)).await;
+    create(&app, &owner, &board, "before").await;
+    let cursor = socket.event().await["cursor"].clone();
+    change_unreadably(&app, &board, 3).await;
+    let (closed, told) = tokio::join!(socket.next(), rest(&mut streamed));
+    assert_eq!(closed, json!({ "close": 1013 }), "neither half an event nor an end that clients take for one");
+    assert!(told.contains("\"OVERLOADED\"") && !told.contains("event: complete"), "{told}");
+    assert!(!told.contains("\"version\":3"), "{told}");
+    // A query is answered as it is, and its socket stays.
+    let mut socket = Socket::of(address, &owner).await;
+    let query = json!({ "query": "query ($id: ID!) { node(id: $id) { id } }",
+        "variables": { "id": board.nodes[0].to_string() } });
+    socket.send(json!({ "id": "ask", "type": "subscribe", "payload": query })).await;
+    assert_eq!(*code(&socket.next().await), "INTERNAL");
+    assert_eq!(socket.next().await, json!({ "id": "ask", "type": "complete" }));
+    app.sql.batch_execute("ALTER TABLE chat_nodes_away RENAME TO chat_nodes").await.unwrap();
+    socket.follow("1", &board, cursor).await;
+    let event = socket.event().await;
+    assert_eq!(event["version"], 3);
+    assert!(event["changes"][0]["node"].is_object(), "{event}");
 }

@@ -1,6 +1,8 @@
 //! Folders with a password: what lies in them is not there for those who have not opened them, whatever way they ask, from
 //! memory and past it.
 
+use std::time::{Duration, Instant};
+
 use ragboard::domain::{LinkId, NodeId};
 use serde_json::{Value, json};
 
@@ -250,15 +252,89 @@ async fn nobody_changes_what_they_are_shut_out_of() {
         assert_eq!(payload["userErrors"][0]["__typename"], refusal, "{name}: {payload}");
     }
     assert_eq!(version(ask().await), before);
+}
 
-    // A copy has what its maker sees.
-    let document = "mutation ($input: DuplicateBoardInput!) { it: duplicateBoard(input: $input) { \
-        board { stats { nodeCount linkCount } } userErrors { __typename } } }";
-    for (who, nodes, links) in [(&house.guest, 16, 14), (&house.keeper, 20, 20)] {
-        let copy =
-            house.mutate(&[("authorization", &bearer(who))], document, json!({ "id": id, "name": "Copy" })).await;
-        assert_eq!(copy["board"]["stats"], json!({ "nodeCount": nodes, "linkCount": links }), "{copy}");
+const COPY: &str = "mutation ($input: DuplicateBoardInput!) { it: duplicateBoard(input: $input) { \
+    board { id stats { nodeCount linkCount } roots(first: 100) { nodes { id ... on FolderNode { name isPasswordProtected \
+        isUnlocked } } } } userErrors { __typename } } }";
+
+/// The folders of an answer that have a password: id, name, whether they are open.
+fn protected(board: &Value) -> Vec<(String, String, bool)> {
+    let nodes = board["roots"]["nodes"].as_array().unwrap().iter().filter(|node| node["isPasswordProtected"] == true);
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    nodes.map(|node| (text(&node["id"]), text(&node["name"]), node["isUnlocked"].as_bool().unwrap())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_keeps_the_password_of_what_its_maker_sees_and_has_nothing_else() {
+    let house = house().await;
+    let id = house.board.id.to_string();
+    let guest = bearer(&house.guest);
+    let opened = house.unlock(&[("authorization", &bearer(&house.other))], house.folder, PASSWORD).await;
+    let token = opened["data"]["it"]["unlockToken"].as_str().unwrap().to_owned();
+    // Whoever is shut out copies an empty folder without a password, also of a template.
+    house.app.sql.execute("UPDATE boards SET is_template = true", &[]).await.unwrap();
+    let stranger = house.app.account("stranger@example.org").await;
+    for who in [&house.guest, &stranger] {
+        let input = json!({ "id": id, "name": "Copy" });
+        let copy = house.mutate(&[("authorization", &bearer(who))], COPY, input).await;
+        assert_eq!(copy["board"]["stats"], json!({ "nodeCount": 16, "linkCount": 14 }), "{copy}");
+        assert_eq!(protected(&copy["board"]), []);
     }
+    let cases = [(&house.owner, ""), (&house.keeper, ""), (&house.other, token.as_str())];
+    for (who, token) in cases {
+        let own = bearer(who);
+        let headers = [("authorization", own.as_str()), ("x-unlock-token", token)];
+        let copy = house.mutate(&headers, COPY, json!({ "id": id, "name": "Whole copy" })).await;
+        assert_eq!(copy["board"]["stats"], json!({ "nodeCount": 20, "linkCount": 20 }), "{copy}");
+        let locked = protected(&copy["board"]);
+        assert_eq!(locked.len(), 1, "{copy}");
+        assert_eq!((locked[0].1.as_str(), locked[0].2), ("Folder 0", true));
+        let copied = copy["board"]["id"].as_str().unwrap();
+        let publish =
+            "mutation ($input: UpdateBoardInput!) { it: updateBoard(input: $input) { userErrors { __typename } } }";
+        let published =
+            house.mutate(&[("authorization", &own)], publish, json!({ "id": copied, "isPublic": true })).await;
+        assert_eq!(published["userErrors"], json!([]));
+        // The others are shut out of the copy as they were of the board, and get in with the password.
+        let document = "query ($id: ID!) { board(id: $id) { stats { nodeCount linkCount } \
+            nodes(first: 100) { totalCount nodes { ... on ResourceNode { content } } } \
+            roots(first: 100) { nodes { id ... on FolderNode { name isPasswordProtected isUnlocked } } } } }";
+        for headers in [vec![], vec![("authorization", guest.as_str())]] {
+            let (_, seen) = house.app.ask(&headers, document, json!({ "id": copied })).await;
+            let board = &seen["data"]["board"];
+            assert_eq!(board["stats"], json!({ "nodeCount": 16, "linkCount": 14 }), "{seen}");
+            assert_eq!(board["nodes"]["totalCount"], 16);
+            assert!(!board.to_string().contains("Content of 2\""), "{board}");
+            assert_eq!(protected(board), [(locked[0].0.clone(), "Folder 0".to_owned(), false)]);
+        }
+        let folder: NodeId = locked[0].0.parse().unwrap();
+        let unlocked = house.unlock(&[("authorization", &guest)], folder, PASSWORD).await;
+        assert_eq!(unlocked["data"]["it"]["folder"], json!({ "isUnlocked": true, "childCount": 2 }), "{unlocked}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_locked_folders_in_locked_folders_opens_no_more_than_the_board() {
+    let house = house().await;
+    let (guest, keeper) = (bearer(&house.guest), bearer(&house.keeper));
+    let document = "mutation ($input: SetFolderPasswordInput!) { it: setFolderPassword(input: $input) { userErrors { __typename } } }";
+    let input = json!({ "id": house.hidden[1].to_string(), "password": "another door" });
+    assert_eq!(house.mutate(&[("authorization", &keeper)], document, input).await["userErrors"], json!([]));
+    let opened = house.unlock(&[("authorization", &guest)], house.folder, PASSWORD).await;
+    let token = opened["data"]["it"]["unlockToken"].as_str().unwrap();
+    // The outer folder is open for the guest, the inner one is not.
+    let headers = [("authorization", guest.as_str()), ("x-unlock-token", token)];
+    let copy = house.mutate(&headers, COPY, json!({ "id": house.board.id.to_string(), "name": "Copy" })).await;
+    assert_eq!(copy["board"]["stats"]["nodeCount"], 18, "{copy}");
+    let sql = "SELECT f.name, f.password_hash IS NOT NULL, f.locked_by::text FROM folder_nodes f WHERE f.board_id = $1::text::uuid \
+        ORDER BY f.name";
+    let copied: ragboard::domain::BoardId = copy["board"]["id"].as_str().unwrap().parse().unwrap();
+    let rows = house.app.sql.query(sql, &[&copied.0.to_string()]).await.unwrap();
+    let rows: Vec<(String, bool, Option<String>)> =
+        rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
+    let maker = Some(house.guest.id.0.to_string());
+    assert_eq!(rows, [("Folder 0".to_owned(), true, maker), ("Folder 10".to_owned(), false, None)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -290,5 +366,84 @@ async fn events_tell_nothing_of_a_locked_folder() {
             events["board"]["events"]["nodes"].as_array().unwrap().iter().map(|event| &event["__typename"]).collect();
         assert_eq!(kinds, expected, "{events:#}");
         assert_eq!(house.names_hidden(&events), expected[1] == "BoardChanged");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn activity_and_times_of_change_tell_nothing_of_a_locked_folder() {
+    let house = house().await;
+    house.app.sql.execute("UPDATE boards SET is_public = true", &[]).await.unwrap();
+    let stranger = house.app.account("stranger@example.org").await;
+    let viewer = house.app.account("viewer@example.org").await;
+    collaborator(&house.app, &house.board, viewer.id, "view", true).await;
+    let id = house.board.id.to_string();
+    let own = [&house.owner, &house.guest, &stranger, &viewer].map(bearer);
+    let [owner, shut_out @ ..] = own.each_ref().map(|bearer| vec![("authorization", bearer.as_str())]);
+    let nobody: Vec<(&str, &str)> = Vec::new();
+    let keeper = bearer(&house.keeper);
+    let change = async |name: &str, kind: &str, input: Value| {
+        let document =
+            format!("mutation ($input: {kind}!) {{ it: {name}(input: $input) {{ userErrors {{ __typename }} }} }}");
+        let payload = house.mutate(&[("authorization", &keeper)], &document, input).await;
+        assert_eq!(payload["userErrors"], json!([]), "{name}");
+    };
+    let times = async |headers: &[(&str, &str)]| {
+        let document = "query ($id: ID!) { board(id: $id) { updatedAt stats { lastModified } } }";
+        let past: Vec<(&str, &str)> = headers.iter().copied().chain([("cache-control", "no-cache")]).collect();
+        let (_, answer) = house.app.ask(&past, document, json!({ "id": id })).await;
+        house.app.app.cached.settled().await;
+        let (_, again) = house.app.ask(headers, document, json!({ "id": id })).await;
+        assert_eq!(answer, again);
+        assert!(answer["data"]["board"]["stats"]["lastModified"].is_string(), "{answer}");
+        answer["data"]["board"].clone()
+    };
+    let outside = house.board.nodes[5].to_string();
+    change("updateResourceNode", "UpdateResourceNodeInput", json!({ "id": outside, "title": "open" })).await;
+    let mut before = Vec::new();
+    for headers in [&owner].into_iter().chain(&shut_out).chain([&nobody]) {
+        before.push(times(headers).await);
+    }
+    // Everything that can happen in there: one by one, several at once, together with something outside, with links.
+    let [first, inner, second, third] = [0, 1, 2, 3].map(|number| house.hidden[number].to_string());
+    let place = json!({ "folderId": house.folder.to_string() });
+    change("updateResourceNode", "UpdateResourceNodeInput", json!({ "id": first, "title": "secret" })).await;
+    let new = json!({ "boardId": id, "title": "new", "place": place });
+    change("createResourceNode", "CreateResourceNodeInput", new).await;
+    let moves: Vec<Value> =
+        [&second, &third].into_iter().map(|node| json!({ "id": node, "position": { "x": 1, "y": 2 } })).collect();
+    change("moveNodes", "MoveNodesInput", json!({ "boardId": id, "moves": moves })).await;
+    let linked = json!({ "boardId": id, "fromId": outside, "toId": third });
+    change("linkNodes", "LinkNodesInput", linked).await;
+    change("deleteNodes", "NodesInput", json!({ "boardId": id, "nodeIds": [inner] })).await;
+    change("restoreNodes", "NodesInput", json!({ "boardId": id, "nodeIds": [inner] })).await;
+    let headers = [&owner].into_iter().chain(&shut_out).chain([&nobody]);
+    for (number, (headers, before)) in headers.zip(before).enumerate() {
+        let now = times(headers).await;
+        assert_eq!(now == before, number > 0, "{now} {before}");
+    }
+
+    let document =
+        "query ($id: ID!) { board(id: $id) { activity(first: 100) { totalCount nodes { kind objectId count } } } }";
+    let activity = async |headers: &[(&str, &str)]| {
+        let (_, answer) = house.app.ask(headers, document, json!({ "id": id })).await;
+        answer["data"]["board"]["activity"].clone()
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // The password, what was outside, and the six inside.
+    while activity(&owner).await["totalCount"] != 8 {
+        assert!(Instant::now() < deadline, "{}", activity(&owner).await);
+    }
+    let told = json!({ "totalCount": 2, "nodes": [
+        { "kind": "NODE_UPDATED", "objectId": outside, "count": 1 },
+        { "kind": "NODE_UPDATED", "objectId": house.folder.to_string(), "count": 1 },
+    ] });
+    for headers in shut_out.iter().chain([&nobody]) {
+        assert_eq!(activity(headers).await, told);
+    }
+    // What comes out of the folder is seen from then on, and so is the time.
+    change("placeInFolder", "PlaceInFolderInput", json!({ "boardId": id, "nodeIds": [first] })).await;
+    assert_ne!(times(&shut_out[0]).await["updatedAt"], Value::Null);
+    while activity(&shut_out[0]).await["totalCount"] != 4 {
+        assert!(Instant::now() < deadline, "{}", activity(&shut_out[0]).await);
     }
 }

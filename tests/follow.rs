@@ -174,3 +174,48 @@ async fn server_sent_events_carry_the_same() {
     assert!(text.starts_with("event: next\ndata: {"), "{text}");
     assert!(text.contains("\"clientMutationId\":\"after\"") && !text.contains("before"), "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restored_nodes_come_back_with_their_links() {
+    let app = TestApp::new().await;
+    let owner = app.account("owner@example.org").await;
+    let board = BoardBuilder::new(owner.id, "Board").nodes(3).links(3).make(&app).await;
+    let change = async |mutation: &str, nodes: &[usize]| {
+        let ids: Vec<String> = nodes.iter().map(|node| board.nodes[*node].to_string()).collect();
+        let document =
+            format!("mutation ($input: NodesInput!) {{ {mutation}(input: $input) {{ userErrors {{ message }} }} }}");
+        let input = json!({ "boardId": board.id.to_string(), "nodeIds": ids });
+        let data = app.data(Some(&owner), &document, json!({ "input": input })).await;
+        assert_eq!(data[mutation]["userErrors"], json!([]));
+    };
+    let links = async || {
+        let document = "query ($id: ID!) { board(id: $id) { links(first: 100) { nodes { id } } } }";
+        let data = app.data(Some(&owner), document, json!({ "id": board.id.to_string() })).await;
+        let links = data["board"]["links"]["nodes"].as_array().unwrap();
+        links.iter().map(|link| link["id"].as_str().unwrap().to_owned()).collect::<std::collections::BTreeSet<_>>()
+    };
+    let named = async || {
+        let document = "query ($id: ID!) { board(id: $id) { events(first: 100) { nodes { ... on BoardChanged { \
+            changes { ... on LinkSaved { linkId link { id } } } } } } } }";
+        let data = app.data(Some(&owner), document, json!({ "id": board.id.to_string() })).await;
+        let last = data["board"]["events"]["nodes"].as_array().unwrap().last().unwrap().clone();
+        let links = last["changes"].as_array().unwrap().iter().filter(|change| change["linkId"].is_string());
+        links
+            .map(|link| {
+                assert_eq!(link["link"]["id"], link["linkId"]);
+                link["linkId"].as_str().unwrap().to_owned()
+            })
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    let all = links().await;
+    assert_eq!(all.len(), 3, "a ring of three");
+    change("deleteNodes", &[0, 1]).await;
+    assert!(links().await.is_empty());
+    // Of one end alone, those come back whose other end lives.
+    change("restoreNodes", &[0]).await;
+    let (first, told) = (links().await, named().await);
+    assert_eq!((first.len(), &told), (1, &first));
+    change("restoreNodes", &[1]).await;
+    assert_eq!(links().await, all);
+    assert_eq!(named().await, all.difference(&first).cloned().collect());
+}

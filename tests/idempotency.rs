@@ -21,7 +21,8 @@ const fn mutation(name: &'static str, kind: &'static str, fields: &'static str) 
 
 const SHARE: Mutation = mutation("shareBoard", "ShareBoardInput", "share { id } token");
 const REVOKE: Mutation = mutation("revokeShare", "ShareInput", "shareId");
-const INVITE: Mutation = mutation("inviteCollaborator", "InviteCollaboratorInput", "collaborator { user { id } role }");
+const INVITE: Mutation =
+    mutation("inviteCollaborator", "InviteCollaboratorInput", "invitation { email role invitedAt }");
 const ACCEPT: Mutation = mutation("acceptInvitation", "AcceptInvitationInput", "board { id }");
 const ROLE: Mutation =
     mutation("changeCollaboratorRole", "ChangeCollaboratorRoleInput", "collaborator { user { id } role }");
@@ -95,7 +96,7 @@ async fn sharing_is_done_once_under_a_key() {
 
     let input = json!({ "boardId": board, "email": "guest@example.org", "role": "VIEW" });
     let other = json!({ "boardId": board, "email": "guest@example.org", "role": "EDIT" });
-    let count = "SELECT count(*) FROM board_collaborators";
+    let count = "SELECT count(*) FROM board_invitations";
     INVITE.is_done_once(&app, &owner, &input, other, count).await;
     let again = INVITE.run(&app, Some(&owner), input).await;
     assert_eq!(again["userErrors"][0]["__typename"], "ConflictError", "without the key it is another request");
@@ -124,10 +125,10 @@ async fn a_refused_request_leaves_its_key_free_and_keys_are_ones_own() {
     let (app, owner, guest, board) = setup().await;
     let board = board.id.to_string();
     let input = |email: &str| json!({ "boardId": board, "email": email, "role": "VIEW", "idempotencyKey": "k" });
-    let refused = INVITE.run(&app, Some(&owner), input("nobody@example.org")).await;
-    assert_eq!(refused["userErrors"][0]["__typename"], "NotFoundError");
+    let refused = INVITE.run(&app, Some(&owner), input("nobody")).await;
+    assert_eq!(refused["userErrors"][0]["__typename"], "ValidationError");
     let done = INVITE.run(&app, Some(&owner), input("guest@example.org")).await;
-    assert_eq!(done["collaborator"]["user"]["id"], guest.id.to_string());
+    assert_eq!(done["invitation"]["email"], "guest@example.org");
     let by_guest = UPDATE.run(&app, Some(&guest), json!({ "name": "Guest", "idempotencyKey": "k" })).await;
     assert_eq!((&by_guest["user"]["name"], &by_guest["userErrors"]), (&json!("Guest"), &json!([])));
     let by_owner = UPDATE.run(&app, Some(&owner), json!({ "name": "Owner", "idempotencyKey": "k" })).await;
@@ -198,4 +199,141 @@ async fn another_password_of_a_folder_is_another_request() {
     assert_eq!(hash().await, first);
     assert_eq!(set("another", "l").await["userErrors"], json!([]));
     assert_ne!(hash().await, first);
+}
+
+const CREATE: Mutation = mutation("createResourceNode", "CreateResourceNodeInput", "node { id }");
+const PLACE: Mutation = mutation("placeInFolder", "PlaceInFolderInput", "board { version }");
+const LINK: Mutation = mutation("linkNodes", "LinkNodesInput", "link { id }");
+const EDIT: Mutation = mutation("updateResourceNode", "UpdateResourceNodeInput", "node { id }");
+
+/// Sends a request whose input is written by hand: JSON of a test would sort its fields.
+async fn written(app: &TestApp, who: &Account, of: &Mutation, input: &str) -> Value {
+    let Mutation { name, kind, fields } = of;
+    let document = format!(
+        "mutation ($input: {kind}!) {{ {name}(input: $input) {{ {fields} userErrors {{ __typename path }} }} }}"
+    );
+    let body = format!("{{\"query\":{},\"variables\":{{\"input\":{input}}}}}", json!(document));
+    let request = axum::http::Request::post("/graphql")
+        .header("content-type", "application/json")
+        .header("authorization", format!("Bearer {}", who.token));
+    let response = app.send(request.body(axum::body::Body::from(body)).unwrap()).await;
+    let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    let mut answer: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(answer.get("errors"), None, "{input}");
+    answer["data"][*name].take()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_the_same_whatever_way_it_is_written() {
+    let (app, owner, _, _) = setup().await;
+    let board = BoardBuilder::new(owner.id, "Nodes").nodes(10).make(&app).await;
+    let id = board.id.to_string();
+    let [folder, first, second] = [0, 2, 3].map(|number| board.nodes[number].to_string());
+    let at = "2031-01-01T00:00:00";
+    // The first of each is done; the others are the same; those behind the line are not.
+    let cases: [(&Mutation, String, &[String], &[String]); 5] = [
+        (
+            &CREATE,
+            format!(
+                r#""boardId":"{id}","title":"a","position":{{"x":1,"y":2.5}},"metadata":{{"a":1,"b":[{{"c":2,"d":null}}]}}"#
+            ),
+            &[
+                format!(
+                    r#""metadata":{{"b":[{{"d":null,"c":2.0}}],"a":1e0}},"position":{{"y":2.50,"x":1.0}},"title":"a","boardId":"{id}""#
+                ),
+                format!(
+                    r#""boardId":"{id}","title":"a","zIndex":null,"isLocked":null,"content":null,"place":null,"clientMutationId":"other","position":{{"x":1,"y":25e-1}},"metadata":{{"a":1,"b":[{{"c":2,"d":null}}]}}"#
+                ),
+            ],
+            &[
+                format!(
+                    r#""boardId":"{id}","title":"a","position":{{"x":1,"y":2.5}},"metadata":{{"a":1,"b":[{{"c":2}}]}}"#
+                ),
+                format!(
+                    r#""boardId":"{id}","title":"a","position":{{"x":1,"y":2.5}},"metadata":{{"a":"1","b":[{{"c":2,"d":null}}]}}"#
+                ),
+                format!(
+                    r#""boardId":"{id}","title":"a","position":{{"x":1,"y":2.5}},"zIndex":0,"metadata":{{"a":1,"b":[{{"c":2,"d":null}}]}}"#
+                ),
+            ],
+        ),
+        (
+            &EDIT,
+            format!(r#""id":"{first}","title":"new""#),
+            &[format!(r#""title":"new","id":"{first}","zIndex":null,"expectedVersion":null"#)],
+            // Null clears a text.
+            &[format!(r#""id":"{first}","title":"new","content":null"#), format!(r#""id":"{first}","title":null"#)],
+        ),
+        (
+            &PLACE,
+            format!(r#""boardId":"{id}","nodeIds":["{first}"],"place":{{"folderId":"{folder}"}}"#),
+            &[format!(
+                r#""place":{{"first":false,"folderId":"{folder}","beforeId":null}},"nodeIds":"{first}","boardId":"{id}""#
+            )],
+            &[
+                format!(r#""boardId":"{id}","nodeIds":["{first}"],"place":{{"folderId":"{folder}","first":true}}"#),
+                format!(r#""boardId":"{id}","nodeIds":["{first}"]"#),
+            ],
+        ),
+        (
+            &LINK,
+            format!(r#""boardId":"{id}","fromId":"{first}","toId":"{second}""#),
+            &[format!(r#""kind":"DATA_FLOW","boardId":"{id}","toId":"{second}","fromId":"{first}""#)],
+            &[format!(r#""boardId":"{id}","fromId":"{first}","toId":"{second}","kind":"REFERENCE""#)],
+        ),
+        (
+            &SHARE,
+            format!(r#""boardId":"{id}","expiresAt":"{at}Z""#),
+            &[
+                format!(r#""boardId":"{id}","expiresAt":"{at}.000+00:00","permission":"VIEW","maxUses":null"#),
+                format!(r#""boardId":"{id}","expiresAt":"2031-01-01T01:00:00+01:00","password":null"#),
+            ],
+            &[
+                format!(r#""boardId":"{id}","expiresAt":"{at}.001Z""#),
+                format!(r#""boardId":"{id}","permission":"EDIT""#),
+            ],
+        ),
+    ];
+    for (number, (mutation, done, same, others)) in cases.into_iter().enumerate() {
+        let under_key = async |input: &str| {
+            written(&app, &owner, mutation, &format!("{{\"idempotencyKey\":\"key {number}\",{input}}}")).await
+        };
+        let mut first = under_key(&done).await;
+        assert_eq!(first["userErrors"], json!([]), "{done}");
+        // Told once.
+        first.as_object_mut().unwrap().remove("token");
+        for input in same {
+            let mut again = under_key(input).await;
+            again.as_object_mut().unwrap().remove("token");
+            assert_eq!(again, first, "{input}");
+        }
+        for input in others {
+            assert_eq!(under_key(input).await["userErrors"][0]["__typename"], "IdempotencyKeyReusedError", "{input}");
+        }
+    }
+    // Written in the document it is the same as in variables.
+    let document = format!(
+        "mutation {{ linkNodes(input: {{ kind: DATA_FLOW, toId: \"{second}\", fromId: \"{first}\", boardId: \"{id}\", \
+         idempotencyKey: \"key 3\" }}) {{ userErrors {{ __typename }} }} }}"
+    );
+    assert_eq!(app.data(Some(&owner), &document, Value::Null).await["linkNodes"]["userErrors"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_a_program_of_before_are_not_done_twice() {
+    let (app, owner, _, board) = setup().await;
+    let input = json!({ "boardId": board.id.to_string(), "maxUses": 5, "idempotencyKey": "k" });
+    let made = SHARE.run(&app, Some(&owner), input.clone()).await;
+    let sign_up = |password: &str| json!({ "email": "ada@example.org", "password": password, "idempotencyKey": "k" });
+    assert_eq!(SIGN_UP.run(&app, None, sign_up("correct horse battery")).await["userErrors"], json!([]));
+    app.sql
+        .batch_execute("UPDATE idempotency_keys SET digest_version = 1, request_digest = sha256('of the text')")
+        .await
+        .unwrap();
+    let again = SHARE.run(&app, Some(&owner), input).await;
+    assert_eq!((&again["share"], &again["userErrors"]), (&made["share"], &json!([])));
+    assert_eq!(value(&app.sql, "SELECT count(*) FROM board_shares").await, "1");
+    // Whoever knows a key does not get in without the password.
+    let guess = SIGN_UP.run(&app, None, sign_up("wrong horse battery")).await;
+    assert_eq!(guess["userErrors"][0]["__typename"], "IdempotencyKeyReusedError");
 }

@@ -5,12 +5,13 @@ use std::{
     fs,
     os::unix::{ffi::OsStrExt, fs::PermissionsExt, fs::symlink},
     path::{Path, PathBuf},
-    time::{Duration, Instant},
 };
 
 use ragboard::{
     domain::UserId,
-    ops::import::{EmbeddedFile, HANDBOOK, ImportReport, ImportRequest, SkipReason, Source, handbook, import},
+    ops::import::{
+        EmbeddedFile, HANDBOOK, ImportOptions, ImportReport, ImportRequest, SkipReason, Source, handbook, import,
+    },
     store::Store,
 };
 use serde_json::{Value, json};
@@ -22,65 +23,65 @@ use crate::support::app::TestApp;
 const BOARD: &str = "Notes";
 
 /// A folder to import, and where to.
-struct Bench {
-    app: TestApp,
-    owner: UserId,
+pub(super) struct Bench {
+    pub(super) app: TestApp,
+    pub(super) owner: UserId,
     folder: TempDir,
 }
 
 impl Bench {
-    async fn new() -> Bench {
+    pub(super) async fn new() -> Bench {
         let app = TestApp::new().await;
         let owner = app.account("owner@example.org").await.id;
         Bench { app, owner, folder: tempfile::tempdir().unwrap() }
     }
 
-    fn path(&self, path: &str) -> PathBuf {
+    pub(super) fn path(&self, path: &str) -> PathBuf {
         self.folder.path().join(path)
     }
 
-    fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+    pub(super) fn write(&self, path: &str, content: impl AsRef<[u8]>) {
         let path = self.path(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
     }
 
-    fn store(&self) -> &Store {
+    pub(super) fn store(&self) -> &Store {
         &self.app.app.store
     }
 
-    async fn import(&self) -> ImportReport {
+    pub(super) async fn import(&self) -> ImportReport {
         self.import_from(Source::Folder(self.folder.path().to_owned())).await
     }
 
-    async fn import_from(&self, source: Source) -> ImportReport {
+    pub(super) async fn import_from(&self, source: Source) -> ImportReport {
         import(self.store(), request(source, self.owner), false).await.unwrap()
     }
 
-    async fn board(&self) -> Board {
+    pub(super) async fn board(&self) -> Board {
         Board::read(&self.app.sql).await
     }
 }
 
-fn request(source: Source, owner: UserId) -> ImportRequest {
-    ImportRequest { source, board_name: BOARD.into(), owner, is_public: false }
+pub(super) fn request(source: Source, owner: UserId) -> ImportRequest {
+    ImportRequest { source, board_name: BOARD.into(), owner, is_public: false, options: ImportOptions::default() }
 }
 
-fn embedded(files: &[(&str, &'static [u8])]) -> Source {
+pub(super) fn embedded(files: &[(&str, &'static [u8])]) -> Source {
     Source::Embedded(files.iter().map(|(path, content)| ((*path).to_owned(), *content)).collect::<Vec<EmbeddedFile>>())
 }
 
 /// The one board of a test as it is in the database, by the paths of its files.
 #[derive(Debug, PartialEq)]
-struct Board {
-    version: i64,
+pub(super) struct Board {
+    pub(super) version: i64,
     /// Living nodes; those without path under their title.
-    nodes: BTreeMap<String, Value>,
+    pub(super) nodes: BTreeMap<String, Value>,
     /// Paths of both ends with the label.
-    links: BTreeSet<(String, String, Option<String>)>,
+    pub(super) links: BTreeSet<(String, String, Option<String>)>,
     /// Ids of the links, and what a write of any kind would change in any row.
     rows: Value,
-    stats: Value,
+    pub(super) stats: Value,
 }
 
 impl Board {
@@ -103,7 +104,7 @@ impl Board {
         let links = text(
             "SELECT coalesce(json_agg(json_build_array(f.metadata #>> '{import,path}', t.metadata #>> '{import,path}', c.label)), \
              '[]')::text FROM connections c JOIN nodes f ON f.id = c.from_node_id JOIN nodes t ON t.id = c.to_node_id \
-             WHERE c.connection_type = 'reference'",
+             WHERE c.connection_type = 'reference' AND f.deleted_at IS NULL AND t.deleted_at IS NULL",
         )
         .await;
         let rows = text(
@@ -135,21 +136,21 @@ impl Board {
         }
     }
 
-    fn node(&self, path: &str) -> &Value {
+    pub(super) fn node(&self, path: &str) -> &Value {
         self.nodes.get(path).unwrap_or_else(|| panic!("no node for {path}: {:?}", self.nodes.keys()))
     }
 
-    fn parent_of(&self, path: &str) -> Option<&str> {
+    pub(super) fn parent_of(&self, path: &str) -> Option<&str> {
         let parent = &self.node(path)["parent"];
         self.nodes.iter().find(|(_, node)| node["id"] == *parent).map(|(path, _)| path.as_str())
     }
 
-    fn rect(&self, path: &str) -> [f64; 4] {
+    pub(super) fn rect(&self, path: &str) -> [f64; 4] {
         serde_json::from_value(self.node(path)["rect"].clone()).unwrap()
     }
 
     /// No two siblings lie on each other, and whatever is in a folder lies within its frame. Counts are exact.
-    fn check(&self) {
+    pub(super) fn check(&self) {
         assert_eq!(self.stats[0], self.stats[1], "board_stats");
         let paths: Vec<&String> = self.nodes.keys().collect();
         for (place, path) in paths.iter().enumerate() {
@@ -170,7 +171,7 @@ impl Board {
     }
 }
 
-fn reasons(report: &ImportReport) -> BTreeMap<&str, SkipReason> {
+pub(super) fn reasons(report: &ImportReport) -> BTreeMap<&str, SkipReason> {
     report.skipped.named().iter().map(|(path, reason)| (path.as_str(), *reason)).collect()
 }
 
@@ -316,7 +317,7 @@ async fn relative_links_become_links() {
 }
 
 /// A tree with everything that a second import could wrongly touch.
-fn sample(bench: &Bench) {
+pub(super) fn sample(bench: &Bench) {
     for number in 0..7 {
         bench.write(&format!("a/file{number}.md"), format!("# File {number}\n\n[next](file{}.md)", number + 1));
         bench.write(
@@ -336,7 +337,10 @@ async fn the_same_tree_again_writes_nothing() {
     let statements = bench.app.statements();
     let report = bench.import().await;
     let ran: BTreeSet<_> = bench.app.statements_since(&statements).into_iter().collect();
-    assert_eq!(ran, BTreeSet::from(["import.links", "import.lock", "import.nodes", "import.settings"]));
+    assert_eq!(
+        ran,
+        BTreeSet::from(["import.board", "import.end_turn", "import.links", "import.nodes", "import.take_turn"])
+    );
     assert!(!report.has_changes());
     assert_eq!((report.unchanged, report.links), (before.nodes.len(), before.links.len()));
     assert_eq!(bench.board().await, before);
@@ -482,52 +486,6 @@ async fn two_imports_at_once_make_one_board() {
     assert_eq!((board.version, board.nodes.len()), (1, one.folders + one.files));
     let boards = bench.app.sql.query_one("SELECT count(*) FROM boards", &[]).await.unwrap();
     assert_eq!(boards.get::<_, i64>(0), 1);
-}
-
-/// Drops an import as soon as this statement has run once more.
-async fn cancel_after(bench: &Bench, statement: &str) {
-    let ran = || bench.app.statements().get(statement).copied().unwrap_or_default();
-    let before = ran();
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let cut = async {
-        while ran() == before {
-            assert!(Instant::now() < deadline, "{statement} did not run");
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::select! {
-        () = cut => {}
-        report = bench.import() => panic!("the import was over before {statement}: {report}"),
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_import_that_is_broken_off_leaves_the_board_as_it_was() {
-    let bench = Bench::new().await;
-    for number in 0..1_200 {
-        bench.write(&format!("{}/{number}.md", number % 13), format!("# {number}\n\n[next]({}.md)", number + 13));
-    }
-    for statement in ["import.lock", "import.insert_nodes", "import.insert_texts", "import.insert_links"] {
-        cancel_after(&bench, statement).await;
-        let left = bench.app.sql.query_one("SELECT count(*) FROM boards", &[]).await.unwrap();
-        assert_eq!(left.get::<_, i64>(0), 0, "after {statement}");
-    }
-    let report = bench.import().await;
-    assert_eq!(report.inserted, 1_213);
-
-    let before = bench.board().await;
-    fs::remove_dir_all(bench.path("5")).unwrap();
-    for number in 0..1_200 {
-        bench.write(&format!("{}/{number}.md", number % 13 + 20), format!("# {number}, another"));
-        bench.write(&format!("{}/{number}.md", number % 4), format!("# {number}, changed"));
-    }
-    for statement in ["import.delete", "import.insert_nodes", "import.touch", "import.delete_links"] {
-        cancel_after(&bench, statement).await;
-        assert_eq!(bench.board().await, before, "after {statement}");
-    }
-    let report = bench.import().await;
-    assert!(report.inserted > 1_200 && report.deleted == 93, "{report}");
-    assert_eq!(bench.board().await.version, before.version + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

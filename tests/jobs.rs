@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use ragboard::{
     domain::{
-        BoardId, Code, Ending, Error, Job, JobClaim, JobStatus, JobType, NewJob, Result,
+        Code, Ending, Error, Job, JobClaim, JobStatus, JobType, NewJob, Result, Turns,
         ports::{JobReads, Jobs},
     },
     jobs::{Beat, Handler, Running},
@@ -105,8 +105,9 @@ pub(crate) fn work(app: &TestApp, job_type: JobType, act: impl Fn(&Job) -> Act +
     Work { running: app.app.start_jobs_with(&app.config, vec![Arc::new(handler)]), given }
 }
 
-pub(crate) async fn claim(store: &Store, most: usize, worker: &str, after: Option<BoardId>) -> Vec<Job> {
-    let claim = JobClaim { job_type: JobType::ExtractText, least_priority: 1, most, worker: worker.into(), after };
+pub(crate) async fn claim(store: &Store, most: usize, worker: &str, after: Option<&Turns>) -> Vec<Job> {
+    let turns = after.cloned().unwrap_or_default();
+    let claim = JobClaim { job_type: JobType::ExtractText, least_priority: 1, most, worker: worker.into(), turns };
     store.claim(&claim).await.unwrap()
 }
 

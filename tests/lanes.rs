@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use ragboard::domain::{BoardId, Job, JobType, NewJob, job::IMPORT_PRIORITY, ports::Jobs};
+use ragboard::domain::{
+    BoardId, Ending, Job, JobStatus, JobType, NewJob, Turns, UserId, job::IMPORT_PRIORITY, ports::Jobs,
+};
 
 use crate::{
     jobs::{Act, claim, jobs_of, quiet, work},
@@ -59,8 +61,11 @@ async fn boards_take_turns_and_priority_comes_first() {
         boards.sort();
         boards
     };
-    assert_eq!(of(&claim(store, 4, "two", None).await), all[..4]);
-    assert_eq!(of(&claim(store, 4, "three", Some(all[3])).await), [all[0], all[1], all[4], all[5]]);
+    let two = claim(store, 4, "two", None).await;
+    assert_eq!(of(&two), all[..4]);
+    let mut turns = Turns::default();
+    turns.served(&two);
+    assert_eq!(of(&claim(store, 4, "three", Some(&turns)).await), [all[0], all[1], all[4], all[5]]);
     app.sql.batch_execute("UPDATE processing_jobs SET status = 'pending', worker = NULL").await.unwrap();
     // One job of a higher priority comes before all others; what is not due yet does not.
     let urgent = NewJob::new(small[2].id, small[2].nodes[3], JobType::ExtractText, 9);
@@ -112,4 +117,62 @@ async fn nobody_works_on_a_resource_that_is_being_restored() {
     assert_eq!(claim(store, 8, "one", None).await, [], "it would see a resource that is deleted");
     writer.batch_execute("COMMIT").await.unwrap();
     assert_eq!(claim(store, 8, "one", None).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_with_many_boards_is_one_account() {
+    let app = TestApp::new().await;
+    let (many, few) = (app.account("many@example.org").await, app.account("few@example.org").await);
+    for number in 0..30 {
+        BoardBuilder::new(many.id, &format!("Board {number}")).nodes(10).make(&app).await;
+    }
+    let board = BoardBuilder::new(few.id, "Only").nodes(20).make(&app).await;
+    app.sql.batch_execute("UPDATE processing_jobs SET priority = 5").await.unwrap();
+    let store = &app.app.store;
+    let owners = |jobs: &[Job]| jobs.iter().filter_map(|job| job.owner_id).collect::<Vec<UserId>>();
+    let of = |jobs: &[Job], owner: UserId| owners(jobs).iter().filter(|one| **one == owner).count();
+    let first = claim(store, 16, "one", None).await;
+    assert_eq!((of(&first, many.id), of(&first, few.id)), (8, 8), "half of a batch for each");
+    // One place: everybody has every second turn, and of the many boards each has one after the other.
+    let (mut turns, mut boards, mut served) = (Turns::default(), HashSet::new(), Vec::new());
+    for number in 0..12 {
+        let jobs = claim(store, 1, &format!("turn {number}"), Some(&turns)).await;
+        turns.served(&jobs);
+        served.extend(owners(&jobs));
+        boards.extend(jobs.iter().map(|job| job.board_id));
+    }
+    assert_eq!(served.iter().filter(|owner| **owner == few.id).count(), 6, "{served:?}");
+    assert_eq!(boards.len(), 7, "six boards of the one, and the one of the other");
+    // Priority orders the work of an account: nobody comes before others by asking for more.
+    app.sql
+        .batch_execute(&format!(
+            "UPDATE processing_jobs SET priority = 10 WHERE owner_id = '{}' AND status = 'pending'",
+            many.id.0
+        ))
+        .await
+        .unwrap();
+    let jobs = claim(store, 4, "urgent", None).await;
+    assert_eq!((of(&jobs, many.id), of(&jobs, few.id)), (2, 2));
+    assert!(jobs.iter().any(|job| job.board_id == board.id));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slice_ends_a_turn_and_keeps_what_was_done() {
+    let (app, _, board) = quiet(&[]).await;
+    let (store, node) = (&app.app.store, board.nodes[2]);
+    store.enqueue(&[NewJob::new(board.id, node, JobType::ExtractText, 5)]).await.unwrap();
+    let asked = value(&app.sql, "SELECT scheduled_for FROM processing_jobs").await;
+    for (number, part) in [0.25, 0.5].into_iter().enumerate() {
+        let claimed = claim(store, 8, &format!("{number}"), None).await;
+        assert_eq!((claimed.len(), claimed[0].attempts), (1, 1));
+        let ended = store.settle(&format!("{number}"), &[(claimed[0].clone(), Ending::Sliced(part))]).await.unwrap();
+        let state = (ended[0].status, ended[0].progress, ended[0].attempts, ended[0].postponed, ended[0].priority);
+        assert_eq!(state, (JobStatus::Pending, part, 0, 0, IMPORT_PRIORITY));
+        assert_eq!(value(&app.sql, "SELECT scheduled_for FROM processing_jobs").await, asked, "it keeps its place");
+    }
+    // While the third slice runs, what the first two did is still to be seen.
+    let claimed = claim(store, 8, "three", None).await;
+    assert_eq!((claimed[0].progress, claimed[0].status), (0.5, JobStatus::Running));
+    store.settle("three", &[(claimed[0].clone(), Ending::GivenBack)]).await.unwrap();
+    assert_eq!(claim(store, 8, "four", None).await.len(), 1, "what was given back comes again at once");
 }

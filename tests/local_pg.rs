@@ -207,6 +207,27 @@ async fn a_server_that_outlived_owner_and_watchdog_is_replaced() {
     server.stop().await.unwrap();
 }
 
+/// Where nothing names it: two servers on the same data would destroy it.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_server_whose_pid_file_is_damaged_or_gone_is_replaced() {
+    for content in [Some(""), Some("\0\0\0\0"), Some("1"), None] {
+        let folder = TestFolder::new("unnamed");
+        let mut owner = Owner::start(&folder).await;
+        let orphan = owner.postmaster();
+        kill_watchdog_with_owner(&mut owner);
+        let pid_file = owner.data_dir.join("postgres/postmaster.pid");
+        match content {
+            Some(content) => fs::write(&pid_file, content).unwrap(),
+            None => fs::remove_file(&pid_file).unwrap(),
+        }
+        let server = start(&owner.data_dir, Purpose::Durable).await.unwrap();
+        assert!(is_gone(orphan), "{content:?}");
+        assert_eq!(number(&client_of(&server).await, "SELECT n FROM kept").await, 42);
+        server.stop().await.unwrap();
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn everything_killed_at_once_loses_nothing() {

@@ -183,3 +183,50 @@ async fn many_boards_are_asked_at_once() {
     let ran = app.statements_since(&before);
     assert_eq!(ran.iter().filter(|name| **name == "presence.read").count(), 1, "{ran:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_loses_the_right_leaves_at_once() {
+    let (app, owner, board, address) = setup().await;
+    let other = TestApp::on(app.url.clone(), &[]).await;
+    let id = board.id.to_string();
+    let window = |client: &str| json!({ "boardId": id, "clientId": client, "cursor": { "x": 1, "y": 1 } });
+    // Removed here, deactivated, and by a link that is revoked; each says something on the other gateway as well.
+    let removed = app.account("removed@example.org").await;
+    let deactivated = app.account("deactivated@example.org").await;
+    for guest in [&removed, &deactivated] {
+        collaborator(&app, &board, guest.id, "view", true).await;
+        // The row was made beside the program, which hears of it by its next look.
+        for (gateway, client) in [(&app, "near"), (&other, "far")] {
+            let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+            while show(gateway, guest, window(client)).await["userErrors"] != json!([]) {
+                assert!(tokio::time::Instant::now() < deadline, "{client} never was let in");
+            }
+        }
+    }
+    share(&app, &board, owner.id, "a token of the test", &[]).await;
+    let headers = [("x-share-token", "a token of the test")];
+    let (_, answer) = app.ask(&headers, SHOW, json!({ "input": window("held") })).await;
+    assert_eq!(answer["data"]["setPresence"]["userErrors"], json!([]), "{answer}");
+    let held = answer["data"]["setPresence"]["presence"]["id"].clone();
+    let mut watching = watch(address, &owner, board.id).await;
+    let mut windows = std::collections::BTreeSet::new();
+    while windows.len() < 5 {
+        windows.insert(told(&mut watching, |presence| presence["isHere"] == true).await["id"].to_string());
+    }
+    // The socket waits for 20 s, and who is merely silent stays for 30.
+    let input = json!({ "boardId": id, "userId": removed.id.to_string() });
+    let remove =
+        "mutation ($input: RemoveCollaboratorInput!) { removeCollaborator(input: $input) { userErrors { message } } }";
+    app.data(Some(&owner), remove, json!({ "input": input })).await;
+    for _ in 0..2 {
+        let gone = told(&mut watching, |presence| presence["isHere"] == false).await;
+        assert_eq!(gone["user"]["id"], removed.id.to_string(), "{gone}");
+    }
+    app.sql.execute("UPDATE users SET is_active = false WHERE email LIKE 'deactivated%'", &[]).await.unwrap();
+    for _ in 0..2 {
+        told(&mut watching, |presence| presence["isHere"] == false).await;
+    }
+    app.sql.batch_execute("UPDATE board_shares SET revoked_at = now()").await.unwrap();
+    assert_eq!(told(&mut watching, |presence| presence["isHere"] == false).await["id"], held);
+    assert_eq!(here(&app, &owner, board.id).await, Vec::<Value>::new());
+}

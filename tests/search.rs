@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use ragboard::{
-    domain::{GenerationState, NodeId, SearchIndex},
+    domain::{GenerationState, IndexSpec, NodeId, SearchIndex},
+    ops::index::{Wanted, rebuild},
     search::models::Models,
+    store::VectorIndexes,
 };
 use serde_json::{Value, json};
 
@@ -94,6 +96,39 @@ async fn without_a_model_search_goes_by_words_and_says_so() {
         "query ($id: ID!) { board(id: $id) { nodes(first: 1) { nodes { ... on ResourceNode { embeddingStatus } } } } }";
     let status = library.app.data(Some(&library.owner), document, id).await;
     assert_eq!(status["board"]["nodes"]["nodes"][0]["embeddingStatus"], "WORDS_ONLY");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_title_is_no_reason_to_have_no_text() {
+    let library = Library::with(Models::default(), &[]).await;
+    let create = "mutation ($input: CreateResourceNodeInput!) { it: createResourceNode(input: $input) { \
+        node { id } userErrors { message } } }";
+    let document = "query ($id: ID!) { node(id: $id) { ... on ResourceNode { embeddingStatus } } }";
+    for (title, content, expected) in [
+        (json!(""), json!("hello world"), "WORDS_ONLY"),
+        (json!(" \t"), json!("hello world"), "WORDS_ONLY"),
+        (json!("hello"), json!(""), "WORDS_ONLY"),
+        (json!("hello"), json!(" "), "WORDS_ONLY"),
+        (Value::Null, json!("hello"), "WORDS_ONLY"),
+        (json!(""), json!(""), "NONE"),
+        (Value::Null, Value::Null, "NONE"),
+        (json!(" "), json!("\n "), "NONE"),
+    ] {
+        let input = json!({ "boardId": library.board.id.to_string(), "title": title, "content": content });
+        let made = library.app.data(Some(&library.owner), create, json!({ "input": input })).await;
+        let id = json!({ "id": made["it"]["node"]["id"] });
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        loop {
+            let status =
+                library.app.data(Some(&library.owner), document, id.clone()).await["node"]["embeddingStatus"].take();
+            if status == expected {
+                break;
+            }
+            assert_eq!(status, "PENDING", "{title} {content}");
+            assert!(std::time::Instant::now() < deadline, "{title} {content}");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -400,6 +435,12 @@ async fn large_scopes_walk_an_index_and_do_not_claim_to_be_complete() {
     let library =
         Library::with(models().await, &[("RAGBOARD_SEARCH_SCAN_VECTORS", "0"), ("RAGBOARD_SEARCH_SCAN_WORDS", "0")])
             .await;
+    let app = &library.app;
+    let generation = app.app.store.generations(GenerationState::ALL).await.unwrap().remove(0);
+    let spec = Some(IndexSpec::hnsw(16, 200).unwrap());
+    let wanted = Wanted { spec, memory: 256 << 20, helpers: Some(0), samples: 0, is_forced: true };
+    let indexes = VectorIndexes::new(app.app.store.clone(), &app.url).unwrap();
+    rebuild(&indexes, &generation, wanted, |_| {}).await.unwrap();
     let question = json!({ "query": "how do I make a loaf of bread" });
     let found = library.search(question.clone()).await;
     assert_eq!(titles(&found)[0], "Sourdough");

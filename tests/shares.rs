@@ -3,12 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use ragboard::access::SecretHasher;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use crate::support::{
     app::TestApp,
     fixture::{Board, BoardBuilder, share},
+    socket::Socket,
 };
 
 const OPEN: &str =
@@ -51,6 +52,31 @@ async fn a_revoked_link_is_dead_within_a_second_in_the_header_too() {
     app.sql.execute("UPDATE board_shares SET revoked_at = now()", &[]).await.unwrap();
     while opens(&app, "token").await || ask().await.0.as_u16() != 401 {
         assert!(began.elapsed() < Duration::from_secs(5), "a revoked link went on");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_links_of_a_deactivated_owner_are_dead_everywhere() {
+    let (app, board, owner) = shared().await;
+    share(&app, &board, owner, "token", &[]).await;
+    let ask = async || app.ask(&[("x-share-token", "token")], "{ service { version } }", Value::Null).await.0.as_u16();
+    let mut socket = Socket::open(app.listen().await, json!({ "x-share-token": "token" })).await;
+    assert_eq!(socket.next().await["type"], "connection_ack");
+    socket.follow("1", &board, Value::Null).await;
+    // In memory and past it.
+    assert_eq!((ask().await, opens(&app, "token").await), (200, true));
+    let began = tokio::time::Instant::now();
+    app.sql.execute("UPDATE users SET is_active = false", &[]).await.unwrap();
+    while opens(&app, "token").await || ask().await != 401 {
+        assert!(began.elapsed() < Duration::from_secs(30), "a link of a deactivated owner went on");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(socket.ended().await, 4401);
+    // An account that is active again has its links again.
+    app.sql.execute("UPDATE users SET is_active = true", &[]).await.unwrap();
+    while !opens(&app, "token").await {
+        assert!(began.elapsed() < Duration::from_secs(60), "the link did not come back");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -100,5 +126,46 @@ async fn uses_are_counted_exactly_by_principal() {
     for (account, had_opened) in accounts.iter().zip(opened) {
         let again = !app.data(Some(account), OPEN, json!({ "token": "token" })).await["it"].is_null();
         assert_eq!(again, had_opened, "who holds the link goes on holding it, the others do not get it");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passwords_of_any_characters_open_by_argument_header_and_socket() {
+    let (app, board, owner) = shared().await;
+    let address = app.listen().await;
+    let token = app.app.issue_token(owner, Duration::from_secs(3600)).unwrap();
+    let bearer = format!("Bearer {}", token.expose_secret());
+    for password in
+        ["Grüße-é-lang", "пароль-пароль", "漢字", "🔑 key", " a b c ", "100%25", "utf-8''x", "tab\tand\nline"]
+    {
+        // As an owner makes it.
+        let document = "mutation ($input: ShareBoardInput!) { shareBoard(input: $input) { token } }";
+        let input = json!({ "input": { "boardId": board.id.to_string(), "password": password } });
+        let made = app.ask(&[("authorization", &bearer)], document, input).await.1;
+        let token = made["data"]["shareBoard"]["token"].as_str().unwrap().to_owned();
+        let by_argument = app.data(None, OPEN, json!({ "token": token, "password": password })).await;
+        assert_eq!(by_argument["it"]["name"], "Shared", "{password:?}");
+
+        let encoded: String = password.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let mut forms = vec![format!("utf-8''{encoded}").into_bytes()];
+        let stands_for_itself =
+            password.trim() == password && !password.starts_with("utf-8") && !password.contains('\t');
+        if stands_for_itself {
+            forms.push(password.as_bytes().to_vec());
+        }
+        if password.starts_with("Gr") {
+            forms.push(password.chars().map(|character| u8::try_from(u32::from(character)).unwrap()).collect());
+        }
+        for form in forms {
+            let request = axum::http::Request::post("/graphql")
+                .header("content-type", "application/json")
+                .header("x-share-token", &token)
+                .header("x-share-password", axum::http::HeaderValue::from_bytes(&form).unwrap());
+            let response = app.send(request.body("{\"query\":\"{__typename}\"}".into()).unwrap()).await;
+            assert_eq!(response.status().as_u16(), 200, "{password:?} as {form:?}");
+        }
+        let payload = json!({ "X-Share-Token": token, "X-Share-Password": password });
+        let mut socket = Socket::open(address, payload).await;
+        assert_eq!(socket.next().await["type"], "connection_ack", "{password:?}");
     }
 }

@@ -86,26 +86,26 @@ async fn collaborators_come_and_go() {
     let as_guest = [("authorization", bearer.as_str())];
     let fields = "collaborator { user { id } role acceptedAt }";
     let input = json!({ "boardId": id, "email": "GUEST@example.org", "role": "COMMENT" });
-    let invited = mutate(&app, &owner, "inviteCollaborator", "InviteCollaboratorInput", fields, input.clone()).await;
-    let collaborator = json!({ "user": { "id": guest.id.to_string() }, "role": "COMMENT", "acceptedAt": null });
-    assert_eq!(invited["collaborator"], collaborator);
+    let sent = "invitation { email role } collaborator { role }";
+    let invited = mutate(&app, &owner, "inviteCollaborator", "InviteCollaboratorInput", sent, input.clone()).await;
+    assert_eq!(invited["invitation"], json!({ "email": "guest@example.org", "role": "COMMENT" }));
+    assert_eq!(invited["collaborator"], Value::Null);
     refused(
-        &mutate(&app, &owner, "inviteCollaborator", "InviteCollaboratorInput", fields, input).await,
+        &mutate(&app, &owner, "inviteCollaborator", "InviteCollaboratorInput", sent, input.clone()).await,
         "ConflictError",
         "email",
     );
-    let unknown = json!({ "boardId": id, "email": "nobody@example.org", "role": "VIEW" });
-    refused(
-        &mutate(&app, &owner, "inviteCollaborator", "InviteCollaboratorInput", fields, unknown).await,
-        "NotFoundError",
-        "email",
-    );
-    let oneself = json!({ "boardId": id, "email": "owner@example.org", "role": "VIEW" });
-    refused(
-        &mutate(&app, &owner, "inviteCollaborator", "InviteCollaboratorInput", fields, oneself).await,
-        "ValidationError",
-        "email",
-    );
+    for (email, role, path) in
+        [("owner@example.org", "VIEW", "email"), ("nonsense", "VIEW", "email"), ("a@example.org", "OWNER", "role")]
+    {
+        let input = json!({ "boardId": id, "email": email, "role": role });
+        let answer = mutate(&app, &owner, "inviteCollaborator", "InviteCollaboratorInput", sent, input).await;
+        refused(&answer, "ValidationError", path);
+    }
+    let people = "query ($id: ID!) { board(id: $id) { invitations { email role } collaborators { user { id } } } }";
+    let data = app.data(Some(&owner), people, json!({ "id": id })).await;
+    assert_eq!(data["board"]["invitations"], json!([{ "email": "guest@example.org", "role": "COMMENT" }]));
+    assert_eq!(data["board"]["collaborators"], json!([]), "nobody yet");
 
     assert_eq!(permission(&app, &as_guest, &board).await, Value::Null, "invited is not accepted");
     let waiting = "{ viewer { invitations { boardId boardName role } } }";
@@ -118,6 +118,14 @@ async fn collaborators_come_and_go() {
     assert_eq!(accepted["board"]["viewerPermission"], "COMMENT");
     assert_eq!(app.data(Some(&guest), waiting, Value::Null).await["viewer"]["invitations"], json!([]));
     assert_eq!(permission(&app, &as_guest, &board).await, "COMMENT");
+    refused(
+        &mutate(&app, &owner, "inviteCollaborator", "InviteCollaboratorInput", sent, input).await,
+        "ConflictError",
+        "email",
+    );
+    let data = app.data(Some(&owner), people, json!({ "id": id })).await;
+    let collaborators = json!([{ "user": { "id": guest.id.to_string() } }]);
+    assert_eq!(data["board"], json!({ "invitations": [], "collaborators": collaborators }));
 
     let change = json!({ "boardId": id, "userId": guest.id.to_string(), "role": "EDIT" });
     refused(
@@ -148,4 +156,69 @@ async fn collaborators_come_and_go() {
         "NotFoundError",
         "boardId",
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invitation_does_not_tell_who_has_an_account() {
+    // Without memory, so that the same work is the same statements.
+    let app = TestApp::with(&[("RAGBOARD_CACHE_MODE", "off")]).await;
+    let (owner, guest) = (app.account("owner@example.org").await, app.account("guest@example.org").await);
+    let board = BoardBuilder::new(owner.id, "Board").make(&app).await;
+    let id = board.id.to_string();
+    let bearer = |account: &Account| format!("Bearer {}", account.token);
+    let everything = "invitation { email role } collaborator { role } userErrors { __typename path message }";
+    let document = format!(
+        "mutation ($input: InviteCollaboratorInput!) {{ inviteCollaborator(input: $input) {{ {everything} }} }}"
+    );
+    let ask = async |email: &str| {
+        let input = json!({ "input": { "boardId": id, "email": email, "role": "VIEW" } });
+        let before = app.statements();
+        let (_, answer) = app.ask(&[("authorization", &bearer(&owner))], &document, input).await;
+        (answer.to_string().replace(email, "…"), app.statements_since(&before))
+    };
+    // The first use of anything may fill a memory.
+    ask("first@example.org").await;
+    assert_eq!(ask("guest@example.org").await, ask("nobody@example.org").await, "first time");
+    assert_eq!(ask("guest@example.org").await, ask("nobody@example.org").await, "second time");
+    let people = "query ($id: ID!) { board(id: $id) { invitations { email } collaborators { user { id } } \
+        activity(first: 10) { nodes { objectId } } } }";
+    let data = app.data(Some(&owner), people, json!({ "id": id })).await;
+    let emails =
+        ["first@example.org", "guest@example.org", "nobody@example.org"].map(|email| json!({ "email": email }));
+    assert_eq!(data["board"]["invitations"], json!(emails));
+    assert!(!data.to_string().contains(&guest.id.to_string()), "{data}");
+
+    // Others than the owner see none, and one who declines is invited no more.
+    let none = app.data(Some(&guest), people, json!({ "id": id })).await;
+    assert_eq!(none["board"], Value::Null);
+    let decline = json!({ "boardId": id, "userId": guest.id.to_string() });
+    let declined = mutate(&app, &guest, "removeCollaborator", "RemoveCollaboratorInput", "userId", decline).await;
+    assert_eq!(declined["userId"], guest.id.to_string());
+    let cancel = json!({ "boardId": id, "email": "Nobody@example.org" });
+    let cancelled = mutate(&app, &owner, "cancelInvitation", "CancelInvitationInput", "email", cancel.clone()).await;
+    assert_eq!(cancelled["email"], "Nobody@example.org");
+    let again = mutate(&app, &owner, "cancelInvitation", "CancelInvitationInput", "email", cancel).await;
+    refused(&again, "NotFoundError", "email");
+    let data = app.data(Some(&owner), people, json!({ "id": id })).await;
+    assert_eq!(data["board"]["invitations"], json!([{ "email": "first@example.org" }]));
+    // Who makes an account later finds the invitation.
+    let late = app.account("first@example.org").await;
+    let waiting = app.data(Some(&late), "{ viewer { invitations { boardId } } }", Value::Null).await;
+    assert_eq!(waiting["viewer"]["invitations"], json!([{ "boardId": id }]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invitations_run_out_whether_there_are_such_accounts_or_not() {
+    let app = TestApp::with(&[("RAGBOARD_INVITATIONS_PER_HOUR", "3")]).await;
+    let owner = app.account("owner@example.org").await;
+    let board = BoardBuilder::new(owner.id, "Board").make(&app).await;
+    let document =
+        "mutation ($input: InviteCollaboratorInput!) { inviteCollaborator(input: $input) { invitation { role } } }";
+    for (number, expected) in [(0, true), (1, true), (2, true), (3, false), (0, false)] {
+        let email = format!("guest-{number}@example.org");
+        let input = json!({ "input": { "boardId": board.id.to_string(), "email": email, "role": "VIEW" } });
+        let answer = app.answer(Some(&owner), document, input).await;
+        let code = &answer["errors"][0]["extensions"]["code"];
+        assert_eq!(code == "RATE_LIMITED", !expected, "{number}: {answer}");
+    }
 }

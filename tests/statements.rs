@@ -113,3 +113,57 @@ async fn parents_ancestors_links_and_counts_of_many_nodes_are_read_together() {
     ];
     assert_eq!(app.statements_since(&before), expected);
 }
+
+/// Statements for the lists of boards that change beside them, with how often each ran.
+async fn of_lists(app: &TestApp, who: &Account, document: &str, variables: Value) -> Vec<&'static str> {
+    let before = app.statements();
+    app.data(Some(who), document, variables).await;
+    let ran = app.statements_since(&before);
+    ran.into_iter()
+        .filter(|name| ["activity.", "events.", "jobs.", "sharing."].iter().any(|of| name.starts_with(of)))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_of_a_hundred_boards_take_one_statement_each() {
+    let app = TestApp::new().await;
+    let owner = app.account("owner@example.org").await;
+    for number in 0..100 {
+        BoardBuilder::new(owner.id, &format!("Board {number}")).nodes(3).make(&app).await;
+    }
+    let lists = "events(first: 2) { totalCount nodes { __typename } } shares { id } collaborators { invitedAt } \
+                 jobs(first: 2) { totalCount nodes { id } }";
+    let document = format!("{{ boards(first: 100, filter: {{ relation: OWNED }}) {{ nodes {{ id {lists} }} }} }}");
+    let ran = of_lists(&app, &owner, &document, Value::Null).await;
+    let once = [
+        "events.counts",
+        "events.lists",
+        "jobs.counts",
+        "jobs.pages",
+        "sharing.collaborator_lists",
+        "sharing.share_lists",
+    ];
+    assert_eq!(ran, once);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_list_under_many_names_is_read_once() {
+    let app = TestApp::new().await;
+    let owner = app.account("owner@example.org").await;
+    let mut ids = Vec::new();
+    for number in 0..10 {
+        let board = BoardBuilder::new(owner.id, &format!("Board {number}")).make(&app).await;
+        ids.push(board.id.to_string());
+    }
+    let many = |field: &str| {
+        let fields: String = (0..99).map(|number| format!("a{number}: {field} ")).collect();
+        format!("query ($ids: [ID!]!) {{ nodes(ids: $ids) {{ ... on Board {{ {fields} }} }} }}")
+    };
+    let ran = of_lists(&app, &owner, &many("events(first: 1) { totalCount }"), json!({ "ids": ids })).await;
+    assert_eq!(ran, ["events.counts", "events.lists"]);
+    let ran = of_lists(&app, &owner, &many("jobs(first: 1) { totalCount }"), json!({ "ids": ids })).await;
+    assert_eq!(ran, ["jobs.counts", "jobs.pages"]);
+    // These are read board by board, and once for each.
+    let ran = of_lists(&app, &owner, &many("activity(first: 1) { totalCount }"), json!({ "ids": ids })).await;
+    assert_eq!(ran.len(), 20, "{ran:?}");
+}

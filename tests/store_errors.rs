@@ -1,11 +1,13 @@
 //! What callers of the store see of a full pool, a slow statement, lost connections and a database that is gone.
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use ragboard::{
+    access::Caller,
     config::{Config, DatabaseConfig, Sources},
     domain::{
         BoardId, Code, Error, UserId,
@@ -14,13 +16,15 @@ use ragboard::{
     store::Store,
 };
 use secrecy::SecretString;
+use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
 use crate::support::{
-    app::new_database,
+    app::{TestApp, new_database},
     cluster::connect,
+    fixture::BoardBuilder,
     proxy::Proxy,
     sql::{until, value},
 };
@@ -44,6 +48,11 @@ async fn read(store: &Store) -> Result<(), Error> {
 /// A read that waits while `users` is locked.
 async fn read_users(store: &Store) -> Result<(), Error> {
     store.users(&[UserId(Uuid::now_v7())]).await.map(drop)
+}
+
+/// Callers that are not the same: none of them has a share of all connections.
+fn caller(number: usize) -> Caller {
+    Caller::Address(IpAddr::from([192, 0, 2, number as u8]).into())
 }
 
 const LOCK: &str = "BEGIN; LOCK TABLE users IN ACCESS EXCLUSIVE MODE";
@@ -169,6 +178,34 @@ async fn no_database_at_the_start_is_told_at_once() {
     read(&*open(&along, &settings(4, LONG, LONG)).await).await.unwrap();
 }
 
+#[tokio::test]
+async fn connections_that_are_not_needed_rest() {
+    const CONNECTIONS: usize = 5;
+    let url = new_database().await;
+    let store = open(&url, &settings(CONNECTIONS as u32, LONG, LONG)).await;
+    let (admin, locker) = (connect(&url).await, connect(&url).await);
+    locker.batch_execute(LOCK).await.unwrap();
+    let mut reads = JoinSet::new();
+    for number in 0..CONNECTIONS {
+        let store = Arc::clone(&store);
+        reads.spawn(async move { caller(number).scope(read_users(&store)).await });
+    }
+    until_waiting(&admin, CONNECTIONS).await;
+    locker.batch_execute("COMMIT").await.unwrap();
+    for outcome in reads.join_all().await {
+        outcome.unwrap();
+    }
+    let now = value(&admin, "SELECT clock_timestamp()").await;
+    for _ in 0..2 * CONNECTIONS {
+        read(&store).await.unwrap();
+    }
+    let used = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'ragboard' \
+         AND query_start > '{now}'"
+    );
+    assert_eq!(value(&admin, &used).await, "1");
+}
+
 /// Ends all connections of the store, and returns how many they were.
 async fn terminate(admin: &Client) -> usize {
     let ended = "SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity \
@@ -185,9 +222,9 @@ async fn killed_connections_are_invisible_to_reads() {
     for _ in 0..3 {
         locker.batch_execute(LOCK).await.unwrap();
         let mut reads = JoinSet::new();
-        for _ in 0..CONNECTIONS {
+        for number in 0..CONNECTIONS {
             let store = Arc::clone(&store);
-            reads.spawn(async move { read_users(&store).await });
+            reads.spawn(async move { caller(number).scope(read_users(&store)).await });
         }
         // In the middle of statements: they are read again.
         until_waiting(&admin, CONNECTIONS).await;
@@ -209,4 +246,22 @@ async fn killed_connections_are_invisible_to_reads() {
             outcome.unwrap();
         }
     }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_no_fault_of_the_program() {
+    let app = TestApp::new().await;
+    let owner = app.account("owner@example.org").await;
+    let board = BoardBuilder::new(owner.id, "Board").make(&app).await;
+    let full = "CREATE FUNCTION disk_is_full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+        RAISE EXCEPTION USING ERRCODE = '53100', HINT = 'Check free disk space.', \
+        MESSAGE = 'could not extend file \"base/16384/16385\": No space left on device'; END $$; \
+        CREATE TRIGGER disk_is_full BEFORE UPDATE ON boards FOR EACH ROW EXECUTE FUNCTION disk_is_full()";
+    app.sql.batch_execute(full).await.unwrap();
+    let rename = "mutation ($id: ID!) { updateBoard(input: { id: $id, name: \"New\" }) { userErrors { message } } }";
+    let id = json!({ "id": board.id.to_string() });
+    assert_eq!(app.code(Some(&owner), rename, id.clone()).await, "OVERLOADED");
+    app.sql.batch_execute("DROP TRIGGER disk_is_full ON boards").await.unwrap();
+    let renamed = app.data(Some(&owner), rename, id).await;
+    assert_eq!(renamed["updateBoard"]["userErrors"], json!([]));
 }

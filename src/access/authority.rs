@@ -6,7 +6,7 @@
 //! | `Read`    | API keys of the scope `read`      | queries and subscriptions, opening folders with their password       |
 //! | `Write`   | API keys of the scope `write`     | making and changing boards and what lies on them                     |
 //! | `Admin`   | API keys of the scope `admin`     | saying who sees a board, keys, the account itself                    |
-//! | `Full`    | everybody who comes without a key | signing up, in and out: a key neither makes sessions nor ends them   |
+//! | `Full`    | everybody who comes without a key | signing up, in and out, passwords: a key neither makes sessions nor ends them |
 
 use crate::domain::ApiKeyScope;
 

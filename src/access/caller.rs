@@ -49,6 +49,11 @@ impl Caller {
     pub async fn scope<F: Future>(self, work: F) -> F::Output {
         CALLER.scope(self, work).await
     }
+
+    /// The same for work that does not wait: one step of a stream.
+    pub fn within<T>(self, work: impl FnOnce() -> T) -> T {
+        CALLER.sync_scope(self, work)
+    }
 }
 
 #[cfg(test)]

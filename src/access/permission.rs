@@ -26,6 +26,7 @@ pub struct Granted<T> {
     subject: T,
     permission: Permission,
     sealed: Sealed,
+    sees_people: bool,
 }
 
 impl<T> Granted<T> {
@@ -37,6 +38,12 @@ impl<T> Granted<T> {
     /// The highest right.
     pub fn permission(&self) -> Permission {
         self.permission
+    }
+
+    /// Whether the viewer is one of the board's people, its owner or an accepted collaborator: only they are told who the
+    /// others are.
+    pub fn sees_people(&self) -> bool {
+        self.sees_people
     }
 
     /// The folders that it does not reach into.
@@ -54,6 +61,7 @@ impl Granted<Arc<BoardRecord>> {
             subject: Arc::clone(record),
             permission,
             sealed: sealed_from(viewer, record, permission),
+            sees_people: permission == Permission::Owner || role_on(viewer, record).is_some(),
         })
     }
 
@@ -72,15 +80,19 @@ fn sealed_from(viewer: &Viewer, record: &BoardRecord, permission: Permission) ->
     Sealed::of(shut.map(|lock| lock.folder_id).collect())
 }
 
+/// The role of an accepted collaborator.
+fn role_on(viewer: &Viewer, record: &BoardRecord) -> Option<Permission> {
+    let user = viewer.user()?;
+    let place = record.collaborators.binary_search_by_key(&user.id, |(person, _)| *person).ok()?;
+    record.collaborators.get(place).map(|(_, role)| *role)
+}
+
 fn permission_on(viewer: &Viewer, record: &BoardRecord) -> Option<Permission> {
     let board = &record.board;
     if viewer.is_system() || viewer.is(board.owner_id) {
         return Some(Permission::Owner);
     }
-    let as_collaborator = viewer.user().and_then(|user| {
-        let place = record.collaborators.binary_search_by_key(&user.id, |(person, _)| *person).ok()?;
-        record.collaborators.get(place).map(|(_, role)| *role)
-    });
+    let as_collaborator = role_on(viewer, record);
     let by_share = viewer.share().map(|held| held.share()).and_then(|share| {
         // A share never makes an owner, whatever the row says.
         (share.board_id == board.id && share.is_alive(Utc::now())).then(|| share.permission.min(Permission::Edit))

@@ -1,37 +1,37 @@
 //! Secrets that are stored: passwords, slow on purpose, and random tokens, fast because nobody can guess them.
 //!
-//! Passwords are hashed with argon2id away from the threads that answer requests, a few at a time and with a bounded queue:
-//! each takes 19 MiB and tens of milliseconds, so that whoever sends many must not get all of the machine. Tokens are looked up by
+//! Passwords are hashed with argon2id away from the threads that answer requests, a few at a time: each takes 19 MiB and tens
+//! of milliseconds. Callers take turns at it (`turns.rs`), so that whoever sends many does not get all of the machine. Tokens are looked up by
 //! their SHA-256, which needs no comparison in constant time.
 
-use std::sync::Arc;
-
+use super::{
+    Caller,
+    hash_turns::{Standing, Turns},
+};
+use crate::domain::{Error, Result};
 use argon2::{
     Argon2, Params,
     password_hash::{self, PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit, Mac};
 use rand::{TryRng, rngs::SysRng};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
-
-use crate::domain::{Code, Error, Result};
 
 /// Longer passwords are refused before any work is spent on them.
 pub const MAX_PASSWORD_BYTES: usize = 1024;
 const PARALLEL: usize = 2;
-const WAITING: usize = 64;
+/// More than guess at the same moment in a storm of a few hundred: at the pace of two cores this is some seconds of work.
+const WAITING: usize = 512;
 /// Salt of the hash that is made when there is no password to compare with. It protects nothing.
 const DUMMY_SALT: [u8; 16] = *b"no such password";
 
 /// Hashes and verifies passwords. Cheap to clone; the clones share the queue.
 #[derive(Clone)]
 pub struct SecretHasher {
-    /// Whoever works or waits.
-    admitted: Arc<Semaphore>,
-    /// Whoever works.
-    working: Arc<Semaphore>,
+    turns: Turns,
+    standing: Standing,
 }
 
 impl Default for SecretHasher {
@@ -41,14 +41,16 @@ impl Default for SecretHasher {
 }
 
 impl SecretHasher {
-    /// At most `parallel` hashes at a time, and `waiting` more that wait for their turn.
+    /// At most `parallel` hashes at a time, and `waiting` more that wait for their turn; of one caller an eighth of that.
     #[must_use]
     pub fn new(parallel: usize, waiting: usize) -> Self {
-        let parallel = parallel.max(1);
-        SecretHasher {
-            admitted: Arc::new(Semaphore::new(parallel.saturating_add(waiting))),
-            working: Arc::new(Semaphore::new(parallel)),
-        }
+        SecretHasher { turns: Turns::new(parallel, waiting, (waiting / 8).max(16)), standing: Standing::Stranger }
+    }
+
+    /// The same hasher for somebody of whom something good is known, who goes before strangers. Accounts do so anyway.
+    #[must_use]
+    pub fn favouring(&self) -> Self {
+        SecretHasher { turns: self.turns.clone(), standing: Standing::Favoured }
     }
 
     /// The hash to store, in PHC form with its parameters and a salt of its own.
@@ -116,14 +118,17 @@ impl SecretHasher {
         if password.expose_secret().len() > MAX_PASSWORD_BYTES {
             return Err(Error::invalid(format!("A password has at most {MAX_PASSWORD_BYTES} bytes")));
         }
-        let overloaded = || Error::new(Code::Overloaded, "Too many passwords are being checked; try again");
-        let admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_| overloaded())?;
-        let turn = Arc::clone(&self.working).acquire_owned().await.map_err(Error::internal)?;
+        let caller = Caller::current();
+        let standing = match caller {
+            Caller::Account(_) | Caller::System => Standing::Favoured,
+            Caller::Share(_) | Caller::Address(_) => self.standing,
+        };
+        let turn = self.turns.take(caller, standing).await?;
         let password = password.clone();
-        // Both permits go along: a request that is given up frees its place only when its hash is really done.
+        // The turn goes along: a request that is given up frees its place only when its hash is really done.
         let work = move || {
             let result = work(password.expose_secret().as_bytes());
-            drop((turn, admitted));
+            drop(turn);
             result
         };
         tokio::task::spawn_blocking(work).await.map_err(Error::internal)?
@@ -135,9 +140,29 @@ impl SecretHasher {
 /// # Errors
 /// `Internal` when the operating system has no randomness to give.
 pub fn random_token(prefix: &str) -> Result<SecretString> {
-    let mut bytes = [0; 32];
-    SysRng.try_fill_bytes(&mut bytes).map_err(Error::internal)?;
-    Ok(format!("{prefix}_{}", BASE64_URL_SAFE_NO_PAD.encode(bytes)).into())
+    Ok(format!("{prefix}_{}", BASE64_URL_SAFE_NO_PAD.encode(random_salt()?)).into())
+}
+
+/// The token that takes the place of `token`: another 256 bits, derived from it by HMAC-SHA256. Whoever has only the salt, and
+/// the digests that are stored, cannot tell it; whoever presents `token` again is told the same.
+///
+/// # Errors
+/// Never for a key of any length; `Internal` if the library says otherwise.
+pub fn derived_token(prefix: &str, token: &SecretString, salt: [u8; 32]) -> Result<SecretString> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(token.expose_secret().as_bytes()).map_err(Error::internal)?;
+    mac.update(b"successor of a token\0");
+    mac.update(&salt);
+    Ok(format!("{prefix}_{}", BASE64_URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())).into())
+}
+
+/// Random bytes to derive something with.
+///
+/// # Errors
+/// `Internal` when the operating system has no randomness to give.
+pub fn random_salt() -> Result<[u8; 32]> {
+    let mut salt = [0; 32];
+    SysRng.try_fill_bytes(&mut salt).map_err(Error::internal)?;
+    Ok(salt)
 }
 
 /// Under what a random token is stored and looked up: its SHA-256. Not for what a person made up.
@@ -148,11 +173,16 @@ pub fn token_digest(token: &str) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::{
+        net::IpAddr,
+        sync::atomic::{AtomicUsize, Ordering},
+        time::{Duration, Instant},
+    };
 
     use futures_util::future::join_all;
 
     use super::*;
+    use crate::domain::Code;
 
     #[tokio::test]
     async fn passwords_are_told_apart() {
@@ -208,7 +238,36 @@ mod tests {
         let refused = results.iter().filter(|result| result.as_ref().is_err_and(|e| e.code() == Code::Overloaded));
         assert_eq!(refused.count(), 4);
         assert!(hasher.verify_dummy(&password).await.is_ok());
-        assert_eq!((hasher.working.available_permits(), hasher.admitted.available_permits()), (2, 5));
+        let again = join_all((0..5).map(|_| hasher.verify_dummy(&password))).await;
+        assert!(again.iter().all(Result::is_ok), "no place is lost");
+    }
+
+    #[tokio::test]
+    async fn an_honest_sign_in_beside_two_hundred_guesses_waits_for_a_few_hashes() {
+        let hasher = SecretHasher::new(1, 512);
+        let done = AtomicUsize::new(0);
+        let hash = async |caller: Caller, hasher: &SecretHasher| {
+            let password = SecretString::from("x");
+            let before = done.load(Ordering::Relaxed);
+            let outcome = caller.scope(hasher.verify_dummy(&password)).await;
+            let between = done.fetch_add(1, Ordering::Relaxed) - before;
+            (outcome.is_ok(), between)
+        };
+        let from = |number: u8| Caller::Address(IpAddr::from([192, 0, 2, number]).into());
+        // All from one address, then each from its own.
+        for spread in [false, true] {
+            let guesses = join_all((0..200).map(|number| hash(from(if spread { number + 1 } else { 1 }), &hasher)));
+            let known = hasher.favouring();
+            let honest = async {
+                let honest = if spread { hash(from(250), &known).await } else { hash(from(250), &hasher).await };
+                (honest, done.load(Ordering::Relaxed))
+            };
+            // The honest one comes when the guesses have come.
+            let (guesses, (honest, _)) = tokio::join!(biased; guesses, honest);
+            assert!(honest.0 && honest.1 <= 3, "{honest:?}, spread: {spread}");
+            let made = guesses.iter().filter(|(is_made, _)| *is_made).count();
+            assert_eq!(made, if spread { 200 } else { 65 }, "one works, and an eighth of the queue waits");
+        }
     }
 
     #[tokio::test]
@@ -227,6 +286,17 @@ mod tests {
         }
         let [known, unknown] = fastest.map(|time| time.as_secs_f64());
         assert!((0.5..2.0).contains(&(unknown / known)), "{known} s, {unknown} s");
+    }
+
+    #[test]
+    fn a_derived_token_depends_on_the_token_and_the_salt() {
+        let of = |token: &str, salt: u8| {
+            derived_token("refresh", &token.into(), [salt; 32]).unwrap().expose_secret().to_owned()
+        };
+        assert_eq!(of("refresh_a", 1).len(), "refresh_".len() + 43);
+        assert_eq!(of("refresh_a", 1), of("refresh_a", 1));
+        assert_ne!(of("refresh_a", 1), of("refresh_a", 2));
+        assert_ne!(of("refresh_a", 1), of("refresh_b", 1));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Bearer tokens: JWTs that this program signs with its secret (HS256), or that others sign with keys they publish (RS256, ES256).
 //!
 //! The key decides the algorithm, never the token: the secret verifies HS256 and nothing else, a published key the one
-//! algorithm it is for. `exp`, `iss`, `aud`, `sub` and `typ` must be there and of their type; clocks may differ by 30 s.
+//! algorithm it is for. `exp`, `iss`, `aud` and `sub` must be there and of their type, in our own tokens `typ` as well; clocks may
+//! differ by 30 s.
 //! Whether the account and the session of a valid token still stand is asked elsewhere, on every use. Messages never
 //! repeat the token or its claims.
 
@@ -73,6 +74,7 @@ impl Tokens {
         if header.crit.is_some() {
             return Err(Error::unauthenticated("The token demands extensions that are not supported"));
         }
+        let is_published = header.alg != Algorithm::HS256;
         let claims = match (header.alg, &self.secret, &self.published) {
             (Algorithm::HS256, Some(secret), _) => {
                 let key = DecodingKey::from_secret(secret.expose_secret().as_bytes());
@@ -84,7 +86,17 @@ impl Tokens {
             }
             _ => return Err(Error::unauthenticated(explain(&ErrorKind::InvalidAlgorithm))),
         };
+        match is_published {
+            true => check_foreign_type(header.typ.as_deref(), &claims)?,
+            false => check_own_type(&claims)?,
+        }
         read(&claims)
+    }
+
+    /// Whether there is a secret to sign with.
+    #[must_use]
+    pub fn can_issue(&self) -> bool {
+        self.secret.is_some()
     }
 
     /// A token for `subject` that ends after `lifetime`, signed with the secret; it belongs to no session.
@@ -132,10 +144,47 @@ impl Tokens {
     }
 }
 
+fn malformed(claim: &str) -> Error {
+    Error::unauthenticated(format!("The token's {claim} is missing or of the wrong type"))
+}
+
+fn no_access_token() -> Error {
+    Error::unauthenticated("The token is not an access token")
+}
+
+/// Our own tokens say what they are for.
+fn check_own_type(claims: &Map<String, Value>) -> Result<()> {
+    match claims.get("typ") {
+        Some(Value::String(typ)) if typ == TYPE => Ok(()),
+        Some(Value::String(typ)) if !typ.is_empty() => Err(no_access_token()),
+        _ => Err(malformed("typ")),
+    }
+}
+
+/// What others issue says in several ways what it is for, or not at all: in the header (`at+jwt`, RFC 9068), in the claim `typ`
+/// (`Bearer` of Keycloak), in `token_use` (Cognito). Whatever says that it is something else is refused, and so is what only
+/// other kinds of tokens have: the hashes of an ID token, the events of a logout token.
+fn check_foreign_type(header: Option<&str>, claims: &Map<String, Value>) -> Result<()> {
+    let is_one_of = |typ: &str, known: &[&str]| known.iter().any(|known| typ.eq_ignore_ascii_case(known));
+    if header.is_some_and(|typ| !is_one_of(typ, &["JWT", "at+jwt", "application/at+jwt"])) {
+        return Err(no_access_token());
+    }
+    for (claim, known) in [("typ", &["Bearer", "access", "at+jwt", "JWT"][..]), ("token_use", &["access"])] {
+        match claims.get(claim) {
+            None => {}
+            Some(Value::String(typ)) if is_one_of(typ, known) => {}
+            Some(Value::String(typ)) if !typ.is_empty() => return Err(no_access_token()),
+            Some(_) => return Err(malformed(claim)),
+        }
+    }
+    match ["at_hash", "c_hash", "events"].iter().any(|claim| claims.contains_key(*claim)) {
+        true => Err(no_access_token()),
+        false => Ok(()),
+    }
+}
+
 /// The claims with their types. The library lets some through that we do not: `iss` as a list, `exp` and `nbf` as null.
 fn read(claims: &Map<String, Value>) -> Result<Claims> {
-    let malformed =
-        |claim: &str| Error::unauthenticated(format!("The token's {claim} is missing or of the wrong type"));
     let text = |claim: &'static str| match claims.get(claim) {
         None => Ok(None),
         Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
@@ -155,9 +204,6 @@ fn read(claims: &Map<String, Value>) -> Result<Claims> {
         return Err(Error::unauthenticated("The token was issued in the future"));
     }
     seconds("nbf")?;
-    if text("typ")?.ok_or_else(|| malformed("typ"))? != TYPE {
-        return Err(Error::unauthenticated("The token is not an access token"));
-    }
     Ok(Claims {
         subject: text("sub")?.ok_or_else(|| malformed("sub"))?,
         expires_at: seconds("exp")?.ok_or_else(|| malformed("exp"))?,

@@ -182,6 +182,14 @@ impl Viewer {
         }
     }
 
+    /// Digest of what it came with: another one for another token, key or share link of the same account.
+    #[must_use]
+    pub fn credential(&self) -> TokenDigest {
+        let bearer = self.bearer.map(|bearer| (bearer.session, bearer.expires_at));
+        let share = self.share.as_ref().map(|held| held.share().id);
+        token_digest(&format!("{:?} {bearer:?} {share:?}", self.principal()))
+    }
+
     /// Whether this is the program itself.
     #[must_use]
     pub fn is_system(&self) -> bool {

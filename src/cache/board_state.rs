@@ -113,7 +113,8 @@ impl BoardState {
             resource_count: of(NodeType::Resource),
             chat_count: of(NodeType::Chat),
             folder_count: of(NodeType::Folder),
-            last_modified: self.stats.last_modified,
+            // A change in there is nobody's business out here.
+            last_modified: nodes.iter().map(|node| node.updated_at).max(),
         };
         BoardState::of(self.version, stats, nodes, links)
     }

@@ -1,38 +1,47 @@
-//! How the cache knows that what it holds is true.
+//! How the cache knows that what it holds is true, and how subscribers hear that their rights may have changed.
 //!
-//! Twice a second the stamps of everything in memory are read, in one statement by primary key, and what changed or went
-//! away is let go. Memory is served only while the last such look is younger than a second; otherwise (the database is
-//! slow, or gone) reads pass through. So a change by whatever process shows after at most a second, and a revoked right
-//! ends with it. Processes wake each other, so that mostly it shows within milliseconds; nothing rests on that. It looks at boards as a whole: whoever changes something on a board steps its version.
+//! Twice a second one statement asks which rows differ from what is known of them: everything in memory, and everything that the
+//! right of a subscriber rests on (`watching.rs`). What changed or went away is let go, and who waits for it is woken. Memory is
+//! served only while the last such look is younger than a second; otherwise (the database is slow, or gone) reads pass through.
+//! So a change by whatever process shows after at most a second, and a revoked right ends with it. Processes wake each other, so
+//! that mostly it shows within milliseconds; nothing rests on that. It looks at boards as a whole: whoever changes something on
+//! a board steps its version. Looks have a connection of their own: they do not wait behind what they make unnecessary.
 
 use std::{
     collections::HashSet,
     sync::{
         Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::timeout};
 
-use super::{Cached, Inner, Source};
-use crate::domain::{ApiKeyId, BoardId, Result, ShareId, UserId, ports::Heard};
+use super::{Cached, Source};
+use crate::{
+    config::CacheMode,
+    domain::{BoardId, Code, Error, Ground, Result, Stamp, TokenDigest, UserId, ports::Heard},
+};
 
 /// Time between two looks.
 pub(super) const EVERY: Duration = Duration::from_millis(500);
 /// Age of the last look up to which memory is served.
 const CURRENT_FOR: Duration = Duration::from_millis(1000);
+/// How long a look may take. One that takes longer finds nothing that may be served; the next one has another connection.
+pub(super) const LOOK_WITHIN: Duration = Duration::from_secs(4);
 
 pub(super) struct Coherence {
     began: Instant,
     /// Milliseconds after `began` at which the last complete look started, plus one; 0 for none.
     looked_ms: AtomicU64,
+    /// Those who wait for a look.
+    looked: Notify,
 }
 
 impl Default for Coherence {
     fn default() -> Self {
-        Coherence { began: Instant::now(), looked_ms: AtomicU64::new(0) }
+        Coherence { began: Instant::now(), looked_ms: AtomicU64::new(0), looked: Notify::new() }
     }
 }
 
@@ -44,18 +53,31 @@ impl Coherence {
     /// A complete look that began at that time has ended.
     pub(super) fn looked(&self, began_ms: u64) {
         self.looked_ms.store(began_ms, Ordering::Release);
+        self.looked.notify_waiters();
     }
 
     pub(super) fn is_current(&self) -> bool {
         let looked = self.looked_ms.load(Ordering::Acquire);
         looked != 0 && self.now_ms().saturating_sub(looked) <= CURRENT_FOR.as_millis() as u64
     }
+
+    /// Waits until a look is younger than a second.
+    pub(super) async fn current(&self) {
+        loop {
+            let looked = self.looked.notified();
+            if self.is_current() {
+                return;
+            }
+            looked.await;
+        }
+    }
 }
 
-/// Boards that others say they have changed, until they are looked at.
+/// Boards that somebody says have changed, until they are looked at.
 #[derive(Default)]
 pub(super) struct Woken {
     boards: Mutex<HashSet<BoardId>>,
+    is_all: AtomicBool,
     something: Notify,
 }
 
@@ -67,8 +89,15 @@ impl Woken {
         self.something.notify_one();
     }
 
-    fn take(&self) -> HashSet<BoardId> {
-        std::mem::take(&mut *self.boards.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Has everything looked at now.
+    pub(super) fn all(&self) {
+        self.is_all.store(true, Ordering::Release);
+        self.something.notify_one();
+    }
+
+    fn take(&self) -> Option<HashSet<BoardId>> {
+        let boards = std::mem::take(&mut *self.boards.lock().unwrap_or_else(PoisonError::into_inner));
+        (!self.is_all.swap(false, Ordering::AcqRel)).then_some(boards)
     }
 }
 
@@ -82,10 +111,12 @@ pub(super) fn follow<S: Source + Clone + 'static>(cached: &Cached<S>) {
         loop {
             let changed = tokio::select! {
                 _ = ticks.tick() => None,
-                () = woken.something.notified() => Some(woken.take()),
+                () = woken.something.notified() => woken.take(),
             };
             let Some(inner) = Weak::upgrade(&cache) else { return };
-            match look(&inner, changed.as_ref()).await {
+            let late = |_| Error::new(Code::Timeout, "The database takes too long");
+            let looked = timeout(LOOK_WITHIN, look(&Cached(inner), changed.as_ref())).await.map_err(late);
+            match looked.and_then(|looked| looked) {
                 Ok(()) => {
                     if std::mem::take(&mut failing) {
                         tracing::info!("The cache is current again");
@@ -101,43 +132,67 @@ pub(super) fn follow<S: Source + Clone + 'static>(cached: &Cached<S>) {
     });
 }
 
+/// By which a row in memory is let go.
+enum Kept {
+    Board(BoardId),
+    User(UserId),
+    Share(TokenDigest),
+    Key(TokenDigest),
+}
+
 /// Looks at everything, or only at some boards and what belongs to them.
-async fn look<S: Source>(inner: &Inner<S>, only: Option<&HashSet<BoardId>>) -> Result<()> {
+async fn look<S: Source + Clone + 'static>(cached: &Cached<S>, only: Option<&HashSet<BoardId>>) -> Result<()> {
+    let inner = &*cached.0;
     let began_ms = inner.coherence.now_ms();
     let is_meant = |board: &BoardId| only.is_none_or(|only| only.contains(board));
-    let records: Vec<_> = inner.records.iter().filter(|(id, _)| is_meant(id)).collect();
-    let users: Vec<_> = inner.users.iter().filter(|_| only.is_none()).collect();
-    let shares: Vec<_> = inner.shares.iter().filter(|(_, share)| is_meant(&share.board_id)).collect();
-    let keys: Vec<_> = inner.keys.iter().filter(|_| only.is_none()).collect();
-    let board_ids: Vec<BoardId> = records.iter().map(|(id, _)| **id).collect();
-    let user_ids: Vec<UserId> = users.iter().map(|(id, _)| **id).collect();
-    let share_ids: Vec<ShareId> = shares.iter().map(|(_, share)| share.id).collect();
-    let key_ids: Vec<ApiKeyId> = keys.iter().map(|(_, key)| key.id).collect();
-    if !(board_ids.is_empty() && user_ids.is_empty() && share_ids.is_empty() && key_ids.is_empty()) {
-        let stamps = inner.source.stamps(&board_ids, &user_ids, &share_ids, &key_ids).await?;
-        for (id, record) in records {
-            if stamps.boards.get(&id) != Some(&record.stamp) {
-                inner.records.invalidate(id.as_ref());
-            }
+    let (mut known, mut kept): (Vec<(Ground, Stamp)>, Vec<Kept>) = Default::default();
+    if inner.mode == CacheMode::Cached {
+        for (id, record) in inner.records.iter().filter(|(id, _)| is_meant(id)) {
+            known.push((Ground::Board(*id), record.stamp));
+            kept.push(Kept::Board(*id));
         }
-        for (id, user) in users {
-            if stamps.users.get(&id) != Some(&user.stamp) {
-                inner.users.invalidate(id.as_ref());
-            }
+        for (token, share) in inner.shares.iter().filter(|(_, share)| is_meant(&share.board_id)) {
+            known.push((Ground::Share(share.id), share.stamp));
+            kept.push(Kept::Share(*token));
         }
-        for (token, share) in shares {
-            if stamps.shares.get(&share.id) != Some(&share.stamp) {
-                inner.shares.invalidate(token.as_ref());
-            }
+        for (id, user) in inner.users.iter().filter(|_| only.is_none()) {
+            known.push((Ground::User(*id), user.stamp));
+            kept.push(Kept::User(*id));
         }
-        for (digest, key) in keys {
-            if stamps.keys.get(&key.id) != Some(&key.stamp) {
-                inner.keys.invalidate(digest.as_ref());
-            }
+        for (digest, key) in inner.keys.iter().filter(|_| only.is_none()) {
+            known.push((Ground::Key(key.id), key.stamp));
+            kept.push(Kept::Key(*digest));
         }
+    }
+    let watched = inner.watching.known(|ground| match ground {
+        Ground::Board(board) => is_meant(board),
+        Ground::User(_) | Ground::Share(_) | Ground::Key(_) => only.is_none(),
+        Ground::Session(_) => false,
+    });
+    known.extend(&watched);
+    let moved = if known.is_empty() { Vec::new() } else { inner.looks.moved(&known).await? };
+    let mut of_subscribers = Vec::new();
+    for (place, stamp) in moved {
+        match kept.get(place) {
+            Some(Kept::Board(id)) => inner.records.invalidate(id),
+            Some(Kept::User(id)) => inner.users.invalidate(id),
+            Some(Kept::Share(token)) => inner.shares.invalidate(token),
+            Some(Kept::Key(digest)) => inner.keys.invalidate(digest),
+            None => of_subscribers.extend(known.get(place).map(|(ground, _)| (*ground, stamp))),
+        }
+    }
+    // Those who are woken read the board: all of them once, and not each for itself.
+    let boards = |(ground, stamp): &(Ground, Option<Stamp>)| match ground {
+        Ground::Board(board) if stamp.is_some() => Some(*board),
+        _ => None,
+    };
+    let boards: Vec<BoardId> = of_subscribers.iter().filter_map(boards).collect();
+    if inner.mode == CacheMode::Cached && !boards.is_empty() {
+        inner.looks.boards(&boards).await?.iter().flatten().for_each(|record| cached.keep(record));
     }
     if only.is_none() {
         inner.coherence.looked(began_ms);
     }
+    of_subscribers.into_iter().for_each(|(ground, stamp)| inner.watching.moved(ground, stamp));
     Ok(())
 }

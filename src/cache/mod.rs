@@ -8,12 +8,15 @@
 //! not about a viewer: permission is applied to it afterwards, so that nothing kept here can reach the wrong person.
 
 mod answers;
+mod board;
+mod board_lists;
 mod board_state;
 mod chunk;
 mod coherence;
 mod jobs;
 mod search;
 mod session;
+mod watching;
 
 use std::{
     collections::HashSet,
@@ -35,17 +38,14 @@ use self::{
     board_state::BoardState,
     coherence::{Coherence, Woken},
 };
-pub use self::{search::KeptSearches, session::KeptSessions};
+pub use self::{search::KeptSearches, session::KeptSessions, watching::Watching};
 use crate::{
     config::{CacheConfig, CacheMode},
     domain::{
-        AnswerKey, ApiKey, Basis, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, Committed, Link, LinkId,
-        LinkList, LinkPageKey, ListedBoard, Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText, Page, PageRequest,
-        Presence, Redemption, Result, Sealed, Share, ShareId, TokenDigest, User, UserId,
-        ports::{
-            BoardView, Boards, CacheSource, Events, Heard, Keys, Links, Nodes, Presences, Reads, Shares, Users, Views,
-            Wake,
-        },
+        AnswerKey, ApiKey, Basis, BoardId, BoardRecord, Committed, Ground, Link, LinkId, LinkList, LinkPageKey, Node,
+        NodeId, NodeKey, NodeList, NodePageKey, NodeText, Page, Presence, Redemption, Result, Sealed, Share, ShareId,
+        TokenDigest, User, UserId,
+        ports::{BoardView, CacheSource, Heard, Keys, Links, Nodes, Presences, Reads, Shares, Users, Views},
     },
 };
 
@@ -87,11 +87,14 @@ impl<S> Clone for Cached<S> {
 
 struct Inner<S> {
     source: S,
+    /// The same, on a connection that looks have for themselves.
+    looks: S,
     mode: CacheMode,
     snapshot_max_nodes: usize,
     coherence: Coherence,
     /// Boards that others have changed and that were not looked at yet.
     woken: Arc<Woken>,
+    watching: Watching,
     states: Cache<BoardId, Arc<BoardState>>,
     /// Boards as they are seen by those who are shut out of some of their folders.
     partial: Cache<(BoardId, Sealed), Arc<BoardState>>,
@@ -112,6 +115,8 @@ struct Inner<S> {
     filling: Mutex<HashSet<BoardId>>,
     applying: Mutex<()>,
     filled: Notify,
+    /// Boards that are being read because they are not in memory.
+    reading: Cache<BoardId, Arc<tokio::sync::Mutex<()>>>,
     answers_served: AtomicU64,
     hits: AtomicU64,
     misses: AtomicU64,
@@ -119,6 +124,36 @@ struct Inner<S> {
 }
 
 impl<S> Inner<S> {
+    /// Takes over what this process has just committed.
+    fn take_over(&self, committed: &Committed) {
+        if self.mode == CacheMode::Off {
+            return;
+        }
+        let (id, version) = (committed.record.board.id, committed.record.board.version);
+        // One after the other: two commits of this process may come here in either order.
+        let _applying = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        self.keep(&committed.record);
+        let Some(state) = self.states.get(&id).filter(|state| state.version() < version) else { return };
+        if state.version() + 1 == version && committed.restored.is_empty() {
+            self.states.insert(id, Arc::new(state.after(committed)));
+        } else {
+            self.states.invalidate(&id);
+        }
+    }
+
+    /// Keeps a record, unless a newer one is known: a read that began before a write may end after it.
+    fn keep(&self, record: &Arc<BoardRecord>) {
+        if self.mode == CacheMode::Off {
+            return;
+        }
+        let (id, version) = (record.board.id, record.board.version);
+        self.raise(id, version);
+        self.records.entry(id).and_compute_with(|_| match self.newest.get(&id) {
+            Some(newest) if newest > version => Op::Nop,
+            _ => Op::Put(Arc::clone(record)),
+        });
+    }
+
     /// Notes that a board has come to a version.
     fn raise(&self, board: BoardId, version: i64) {
         self.newest.entry(board).and_compute_with(|newest| match newest {
@@ -148,12 +183,20 @@ pub struct CacheUse {
 impl<S: Source + Clone + 'static> Cached<S> {
     /// Puts memory in front of `source` and starts to follow it. The task ends with the last clone.
     pub fn new(source: S, config: &CacheConfig) -> Self {
+        let looks = source.clone();
+        Self::with_looks(source, looks, config)
+    }
+
+    /// The same, where `looks` is the source by a way on which looks do not wait for others.
+    pub fn with_looks(source: S, looks: S, config: &CacheConfig) -> Self {
         let cached = Cached(Arc::new(Inner {
             source,
+            looks,
             mode: config.mode,
             snapshot_max_nodes: config.snapshot_max_nodes as usize,
             coherence: Coherence::default(),
             woken: Arc::default(),
+            watching: Watching::default(),
             states: Cache::builder()
                 .max_capacity(config.bytes - 2 * (config.bytes / QUARTER) - config.bytes / QUARTER / QUARTER)
                 .weigher(|_, state: &Arc<BoardState>| state.weight_bytes())
@@ -181,15 +224,20 @@ impl<S: Source + Clone + 'static> Cached<S> {
             filling: Mutex::default(),
             applying: Mutex::default(),
             filled: Notify::new(),
+            reading: Cache::builder().max_capacity(MAX_ROWS).time_to_idle(LATE).build(),
             answers_served: AtomicU64::new(0),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
             fill_slots: Semaphore::new(FILLS_IN_PARALLEL),
         }));
-        if config.mode == CacheMode::Cached {
-            coherence::follow(&cached);
-        }
+        coherence::follow(&cached);
         cached
+    }
+
+    /// The rows that rights of subscribers rest on, for those who look at others of them.
+    #[must_use]
+    pub fn watching(&self) -> Watching {
+        self.0.watching.clone()
     }
 
     /// Waits until no board is being fetched in the background.
@@ -243,17 +291,8 @@ impl<S: Source + Clone + 'static> Cached<S> {
         }
     }
 
-    /// Keeps a record, unless a newer one is known: a read that began before a write may end after it.
     fn keep(&self, record: &Arc<BoardRecord>) {
-        if self.0.mode == CacheMode::Off {
-            return;
-        }
-        let (id, version) = (record.board.id, record.board.version);
-        self.0.raise(id, version);
-        self.0.records.entry(id).and_compute_with(|_| match self.0.newest.get(&id) {
-            Some(newest) if newest > version => Op::Nop,
-            _ => Op::Put(Arc::clone(record)),
-        });
+        self.0.keep(record);
     }
 
     /// Fetches a board in the background, once however many ask.
@@ -357,38 +396,32 @@ impl<S: Source + Clone + 'static> Views for Cached<S> {
     }
 
     fn committed(&self, committed: &Committed) {
-        if self.0.mode == CacheMode::Off {
-            return;
-        }
-        let (id, version) = (committed.record.board.id, committed.record.board.version);
-        // One after the other: two commits of this process may come here in either order.
-        let _applying = self.0.applying.lock().unwrap_or_else(PoisonError::into_inner);
-        self.keep(&committed.record);
-        let Some(state) = self.0.states.get(&id).filter(|state| state.version() < version) else { return };
-        if state.version() + 1 == version && committed.restored.is_empty() {
-            self.0.states.insert(id, Arc::new(state.after(committed)));
-        } else {
-            self.0.states.invalidate(&id);
-        }
+        self.0.take_over(committed);
+        let ground = Ground::Board(committed.record.board.id);
+        self.0.watching.moved(ground, Some(committed.record.stamp));
     }
 
     fn forget_shares(&self, board: BoardId) {
         let of_board = self.0.shares.iter().filter(|(_, share)| share.board_id == board);
         of_board.for_each(|(token, _)| self.0.shares.invalidate(token.as_ref()));
+        self.0.woken.all();
     }
 
     fn forget_user(&self, user: UserId) {
         self.0.users.invalidate(&user);
+        self.0.woken.all();
     }
 
     fn forget_key(&self, digest: &TokenDigest) {
         self.0.keys.invalidate(digest);
+        self.0.woken.all();
     }
 
     fn forget(&self, board: BoardId) {
         let _applying = self.0.applying.lock().unwrap_or_else(PoisonError::into_inner);
         self.0.records.invalidate(&board);
         self.0.states.invalidate(&board);
+        self.0.woken.add(&Heard::Boards(vec![board]));
     }
 
     fn keep_answer(&self, key: AnswerKey, basis: Basis, body: Bytes) {
@@ -396,54 +429,6 @@ impl<S: Source + Clone + 'static> Views for Cached<S> {
         if self.0.mode == CacheMode::Cached && self.0.still_holds(&basis) {
             self.0.answers.keep(key, basis, body);
         }
-    }
-}
-
-impl<S: Source + Clone + 'static> Wake for Cached<S> {
-    fn woken(&self, heard: &Heard) {
-        self.0.woken.add(heard);
-    }
-}
-
-#[async_trait]
-impl<S: Source + Clone + 'static> Boards for Cached<S> {
-    async fn boards(&self, ids: &[BoardId]) -> Result<Vec<Option<Arc<BoardRecord>>>> {
-        let mut answers = self.known_records(ids).await?;
-        let missing: Vec<(usize, BoardId)> =
-            ids.iter().copied().enumerate().filter(|(place, _)| matches!(answers.get(*place), Some(None))).collect();
-        if missing.is_empty() {
-            return Ok(answers);
-        }
-        let wanted: Vec<BoardId> = missing.iter().map(|(_, id)| *id).collect();
-        for ((place, _), record) in missing.into_iter().zip(self.0.source.boards(&wanted).await?) {
-            if let Some(record) = &record {
-                self.keep(record);
-            }
-            if let Some(answer) = answers.get_mut(place) {
-                *answer = record;
-            }
-        }
-        Ok(answers)
-    }
-
-    async fn board_now(&self, id: BoardId) -> Result<Option<Arc<BoardRecord>>> {
-        let record = self.0.source.board_now(id).await?;
-        record.iter().for_each(|record| self.keep(record));
-        Ok(record)
-    }
-
-    async fn board_page(&self, list: &BoardList, page: &PageRequest) -> Result<Page<ListedBoard>> {
-        let page = self.0.source.board_page(list, page).await?;
-        page.rows.iter().for_each(|listed| self.keep(&listed.record));
-        Ok(page)
-    }
-
-    async fn board_count(&self, list: &BoardList) -> Result<i64> {
-        self.0.source.board_count(list).await
-    }
-
-    async fn board_stats(&self, ids: &[BoardId]) -> Result<Vec<BoardStats>> {
-        self.0.source.board_stats(ids).await
     }
 }
 
@@ -517,17 +502,6 @@ impl<S: Source + Clone + 'static> Links for Cached<S> {
 
     async fn link_counts(&self, lists: &[LinkList]) -> Result<Vec<i64>> {
         self.0.source.link_counts(lists).await
-    }
-}
-
-#[async_trait]
-impl<S: Source + Clone + 'static> Events for Cached<S> {
-    async fn events(&self, after: &[(BoardId, i64)], most: i64) -> Result<Vec<BoardEvent>> {
-        self.0.source.events(after, most).await
-    }
-
-    async fn event_count(&self, board: BoardId) -> Result<i64> {
-        self.0.source.event_count(board).await
     }
 }
 

@@ -10,12 +10,16 @@ use std::{
 
 use async_trait::async_trait;
 use moka::sync::Cache;
+use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::coherence::{Coherence, EVERY};
+use super::{
+    coherence::{Coherence, EVERY, LOOK_WITHIN},
+    watching::Watching,
+};
 use crate::{
     config::CacheMode,
-    domain::{Result, ports::Sessions},
+    domain::{Code, Error, Ground, Result, ports::Sessions},
 };
 
 /// Sessions that are remembered; about others the source is asked each time.
@@ -29,20 +33,23 @@ pub struct KeptSessions(Arc<Inner>);
 
 struct Inner {
     source: Arc<dyn Sessions>,
+    /// The same, on a connection that looks have for themselves.
+    looks: Arc<dyn Sessions>,
     mode: CacheMode,
     standing: Cache<Uuid, ()>,
     coherence: Coherence,
+    /// Who follows in which session.
+    watching: Watching,
 }
 
 impl KeptSessions {
-    /// Begins to follow the source. The task ends with the last clone.
+    /// Begins to follow the source, by the way of `looks`, and tells who is watching. The task ends with the last clone.
     #[must_use]
-    pub fn new(source: Arc<dyn Sessions>, mode: CacheMode) -> Self {
+    pub fn new(source: Arc<dyn Sessions>, looks: Arc<dyn Sessions>, mode: CacheMode, watching: Watching) -> Self {
         let standing = Cache::builder().max_capacity(MOST).time_to_idle(IDLE).build();
-        let kept = KeptSessions(Arc::new(Inner { source, mode, standing, coherence: Coherence::default() }));
-        if mode == CacheMode::Cached {
-            tokio::spawn(follow(Arc::downgrade(&kept.0)));
-        }
+        let coherence = Coherence::default();
+        let kept = KeptSessions(Arc::new(Inner { source, looks, mode, standing, coherence, watching }));
+        tokio::spawn(follow(Arc::downgrade(&kept.0)));
         kept
     }
 }
@@ -54,15 +61,25 @@ async fn follow(kept: Weak<Inner>) {
         ticks.tick().await;
         let Some(kept) = kept.upgrade() else { return };
         let began = kept.coherence.now_ms();
-        let sessions: Vec<Uuid> = kept.standing.iter().map(|(session, ())| *session).collect();
+        let watched = kept.watching.known(|ground| matches!(ground, Ground::Session(_)));
+        let watched = watched.into_iter().filter_map(|(ground, _)| match ground {
+            Ground::Session(session) => Some(session),
+            _ => None,
+        });
+        let mut sessions: Vec<Uuid> = kept.standing.iter().map(|(session, ())| *session).chain(watched).collect();
+        sessions.sort_unstable();
+        sessions.dedup();
         if sessions.is_empty() {
             kept.coherence.looked(began);
             continue;
         }
-        match kept.source.ended_sessions(&sessions).await {
+        let late = |_| Error::new(Code::Timeout, "The database takes too long");
+        let looked = timeout(LOOK_WITHIN, kept.looks.ended_sessions(&sessions)).await.map_err(late);
+        match looked.and_then(|looked| looked) {
             Ok(ended) => {
                 ended.iter().for_each(|session| kept.standing.invalidate(session));
                 kept.coherence.looked(began);
+                ended.into_iter().for_each(|session| kept.watching.moved(Ground::Session(session), None));
             }
             // The look grows old, and the source is asked each time.
             Err(error) => tracing::debug!(cause = ?error.cause(), "Sessions cannot be looked at: {error}"),
@@ -73,7 +90,7 @@ async fn follow(kept: Weak<Inner>) {
 #[async_trait]
 impl Sessions for KeptSessions {
     async fn ended_sessions(&self, sessions: &[Uuid]) -> Result<Vec<Uuid>> {
-        let Inner { source, mode, standing, coherence } = &*self.0;
+        let Inner { source, mode, standing, coherence, .. } = &*self.0;
         if coherence.is_current() && sessions.iter().all(|session| standing.get(session).is_some()) {
             return Ok(Vec::new());
         }
@@ -85,7 +102,12 @@ impl Sessions for KeptSessions {
         Ok(ended)
     }
 
+    async fn current(&self) {
+        self.0.coherence.current().await;
+    }
+
     fn forget_session(&self, session: Uuid) {
         self.0.standing.invalidate(&session);
+        self.0.watching.moved(Ground::Session(session), None);
     }
 }

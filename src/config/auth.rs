@@ -7,7 +7,8 @@
 //! | `jwt_audience`  | `RAGBOARD_JWT_AUDIENCE` | `ragboard`                                        |
 //! | `jwks_url`      | `RAGBOARD_JWKS_URL`     | none                                              |
 //!
-//! Preprod and production generate no secret: they want one of at least 32 bytes that is not out of a manual, or `jwks_url`.
+//! A secret that is given has at least 32 bytes that do not repeat, in every environment. Outside development it must not be out of a
+//! manual either. Preprod and production generate none: they want one, or `jwks_url`.
 
 use std::collections::HashSet;
 
@@ -21,7 +22,8 @@ use super::{
 };
 
 const SECRET_KEY: &str = "auth.jwt_secret (RAGBOARD_JWT_SECRET)";
-const MIN_SECRET_BYTES: usize = 32;
+/// Bytes of a signing secret, without white space around it: as many as an HS256 signature has.
+pub const MIN_SECRET_BYTES: usize = 32;
 
 /// What manuals, templates and people in a hurry write where a secret belongs.
 const PLACEHOLDERS: [&str; 17] = [
@@ -73,30 +75,33 @@ impl AuthConfig {
             let message = "must be https, unless RAGBOARD_OUTBOUND_ALLOW names the host and port";
             reader.problem("auth.jwks_url (RAGBOARD_JWKS_URL)", message);
         }
-        if environment.is_guarded() {
-            match &config.jwt_secret {
-                Some(secret) => {
-                    if let Some(weakness) = weakness(secret.expose_secret()) {
-                        reader.problem(SECRET_KEY, format!("{weakness}; {environment} needs a real secret"));
-                    }
+        match &config.jwt_secret {
+            Some(secret) => {
+                if let Some(weakness) = weakness(secret.expose_secret(), environment) {
+                    reader.problem(SECRET_KEY, format!("{weakness}; take the output of: openssl rand -base64 48"));
                 }
-                None if config.jwks_url.is_none() => {
-                    let message = format!("or auth.jwks_url (RAGBOARD_JWKS_URL) must be set in {environment}");
-                    reader.problem(SECRET_KEY, message);
-                }
-                None => {}
             }
+            None if environment.is_guarded() && config.jwks_url.is_none() => {
+                let message = format!("or auth.jwks_url (RAGBOARD_JWKS_URL) must be set in {environment}");
+                reader.problem(SECRET_KEY, message);
+            }
+            None => {}
         }
         config
     }
 }
 
-/// Why a secret is none.
-fn weakness(secret: &str) -> Option<String> {
+/// Whether a text is too short for a secret.
+pub fn is_short(secret: &str) -> bool {
+    secret.trim().len() < MIN_SECRET_BYTES
+}
+
+/// Why a secret is none. A developer may take one out of a manual, but nowhere one that can be tried out.
+fn weakness(secret: &str, environment: Environment) -> Option<String> {
     let lower = secret.to_ascii_lowercase();
-    if secret.len() < MIN_SECRET_BYTES {
+    if is_short(secret) {
         Some(format!("has fewer than {MIN_SECRET_BYTES} bytes"))
-    } else if PLACEHOLDERS.iter().any(|word| lower.contains(word)) {
+    } else if environment != Environment::Development && PLACEHOLDERS.iter().any(|word| lower.contains(word)) {
         Some("is a placeholder".to_owned())
     } else if secret.bytes().collect::<HashSet<_>>().len() < 8 {
         Some("repeats a few characters".to_owned())
@@ -107,22 +112,32 @@ fn weakness(secret: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::weakness;
+    use super::{Environment, weakness};
 
     #[test]
     fn weak_secrets() {
         for secret in [
+            "",
             "short",
-            "change-me-change-me-change-me-change-me",
-            "your-256-bit-secret-your-256-bit-secret",
-            "ChangeThisToSomethingLongInProduction",
+            "                                        ",
+            "too short, whatever its end:            ",
             "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
             "abcabcabcabcabcabcabcabcabcabcabcabcabc",
         ] {
-            assert!(weakness(secret).is_some(), "{secret}");
+            for environment in [Environment::Development, Environment::Qa, Environment::Production] {
+                assert!(weakness(secret, environment).is_some(), "{secret:?} in {environment}");
+            }
+        }
+        for secret in [
+            "change-me-change-me-change-me-change-me",
+            "your-256-bit-secret-your-256-bit-secret",
+            "ChangeThisToSomethingLongInProduction",
+        ] {
+            assert!(weakness(secret, Environment::Qa).is_some(), "{secret}");
+            assert_eq!(weakness(secret, Environment::Development), None, "{secret}");
         }
         for secret in ["9f2c1e4b7a5d8036b1f4c7e2d9a05386", "kX9v!Qm2#tLr7@Wz4&Np8*Jc5^Hb1(Yd"] {
-            assert_eq!(weakness(secret), None, "{secret}");
+            assert_eq!(weakness(secret, Environment::Production), None, "{secret}");
         }
     }
 }

@@ -6,17 +6,43 @@
 //! | `metrics_address` | `RAGBOARD_METRICS_ADDRESS`                 | none: `/metrics` beside everything else    |
 //! | `allowed_origins` | `RAGBOARD_ALLOWED_ORIGINS`                 | none                                       |
 //! | `trusted_proxies` | `RAGBOARD_TRUSTED_PROXIES`                 | none                                       |
+//! | `header_timeout_seconds` | `RAGBOARD_HEADER_TIMEOUT`           | 10                                         |
+//! | `idle_timeout_seconds`   | `RAGBOARD_IDLE_TIMEOUT`             | 75                                         |
+//! | `drain_seconds`   | `RAGBOARD_DRAIN`                           | 20                                         |
+//! | `forwarded_header` | `RAGBOARD_FORWARDED_HEADER`               | `either`                                   |
 //! | `introspection`   | `RAGBOARD_INTROSPECTION`                   | true in development and qa, false elsewhere |
 //! | `graphiql`        | `RAGBOARD_GRAPHIQL`                        | true in development and qa, false elsewhere |
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use super::{
     Environment, Network,
     reader::Reader,
-    values::{List, ListenAddress, Parsed, Switch},
+    values::{List, ListenAddress, Parsed, Seconds, Switch, Word},
     web_address::WebAddress,
 };
+
+/// Which header of trusted proxies says where a request came from, and under which name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForwardedHeader {
+    /// Whichever is there; where both are, they have to agree.
+    Either,
+    /// `X-Forwarded-For` and `X-Forwarded-Host`.
+    XForwardedFor,
+    /// `Forwarded`, RFC 7239.
+    Forwarded,
+}
+
+impl ForwardedHeader {
+    const WORDS: &[(&'static str, ForwardedHeader)] = &[
+        ("either", ForwardedHeader::Either),
+        ("x-forwarded-for", ForwardedHeader::XForwardedFor),
+        ("forwarded", ForwardedHeader::Forwarded),
+    ];
+}
 
 /// The HTTP server.
 #[derive(Clone, Debug)]
@@ -29,6 +55,14 @@ pub struct HttpConfig {
     pub allowed_origins: Vec<String>,
     /// Who may say in `Forwarded` and `X-Forwarded-For` where a request came from.
     pub trusted_proxies: Vec<Network>,
+    /// How long the head of a request may take to arrive, from its first byte or from the opening of the connection.
+    pub header_timeout: Duration,
+    /// How long a connection may be open without a request. Sockets and streams of events are not meant.
+    pub idle_timeout: Duration,
+    /// How long requests and jobs that run may take to end when the server stops.
+    pub drain: Duration,
+    /// Which of these headers counts.
+    pub forwarded_header: ForwardedHeader,
     /// Whether the schema may be asked for.
     pub introspection: bool,
     /// Whether GraphiQL is served.
@@ -50,6 +84,30 @@ impl HttpConfig {
             metrics_address: reader.optional("http.metrics_address", &["RAGBOARD_METRICS_ADDRESS"], &ListenAddress),
             allowed_origins: reader.value("http.allowed_origins", &["RAGBOARD_ALLOWED_ORIGINS"], &origins, Vec::new()),
             trusted_proxies: reader.value("http.trusted_proxies", &["RAGBOARD_TRUSTED_PROXIES"], &proxies, Vec::new()),
+            header_timeout: reader.value(
+                "http.header_timeout_seconds",
+                &["RAGBOARD_HEADER_TIMEOUT"],
+                &Seconds(0.1..=3600.0),
+                Duration::from_secs(10),
+            ),
+            idle_timeout: reader.value(
+                "http.idle_timeout_seconds",
+                &["RAGBOARD_IDLE_TIMEOUT"],
+                &Seconds(0.1..=3600.0),
+                Duration::from_secs(75),
+            ),
+            drain: reader.value(
+                "http.drain_seconds",
+                &["RAGBOARD_DRAIN"],
+                &Seconds(0.0..=3600.0),
+                Duration::from_secs(20),
+            ),
+            forwarded_header: reader.value(
+                "http.forwarded_header",
+                &["RAGBOARD_FORWARDED_HEADER"],
+                &Word(ForwardedHeader::WORDS),
+                ForwardedHeader::Either,
+            ),
             introspection: reader.value("http.introspection", &["RAGBOARD_INTROSPECTION"], &Switch, open),
             graphiql: reader.value("http.graphiql", &["RAGBOARD_GRAPHIQL"], &Switch, open),
         }

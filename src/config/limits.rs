@@ -10,6 +10,13 @@
 //! | `max_document_nodes`        | `RAGBOARD_MAX_DOCUMENT_NODES`        | 5000           |
 //! | `max_answer_bytes`          | `RAGBOARD_MAX_ANSWER_BYTES`          | 16777216, 16 MiB |
 //! | `max_followers_per_address` | `RAGBOARD_MAX_FOLLOWERS_PER_ADDRESS` | 1000           |
+//! | `max_connections`           | `RAGBOARD_MAX_CONNECTIONS`           | 32768          |
+//! | `max_connections_per_address` | `RAGBOARD_MAX_CONNECTIONS_PER_ADDRESS` | `max_followers_per_address` and 256 |
+//! | `max_operations`            | `RAGBOARD_MAX_OPERATIONS`            | 256            |
+//! | `max_operations_per_caller` | `RAGBOARD_MAX_OPERATIONS_PER_CALLER` | 8              |
+//! | `max_waiting_per_caller`    | `RAGBOARD_MAX_WAITING_PER_CALLER`    | 1000           |
+//! | `sign_ups_per_hour`         | `RAGBOARD_SIGN_UPS_PER_HOUR`         | 20             |
+//! | `invitations_per_hour`      | `RAGBOARD_INVITATIONS_PER_HOUR`      | 20             |
 
 use std::time::Duration;
 
@@ -37,10 +44,30 @@ pub struct LimitsConfig {
     pub max_document_nodes: u32,
     /// WebSockets and streams of events that one address may have open, 1 to 1000000.
     pub max_followers_per_address: u32,
+    /// Connections in total, 2 to 1000000; the descriptors of the process may allow fewer.
+    pub max_connections: u32,
+    /// Connections from one address, 1 to 1000000, and at most half of all. Trusted proxies may have more.
+    pub max_connections_per_address: u32,
+    /// Operations that run at the same time, 1 to 100000.
+    pub max_operations: u32,
+    /// Operations of one caller (an account, a share link, or else an address) that run at the same time, 1 to 100000.
+    pub max_operations_per_caller: u32,
+    /// Operations of one caller that wait until others of it are done, 0 to 100000; more are refused.
+    pub max_waiting_per_caller: u32,
+    /// Attempts to make an account from one address within an hour, 1 to 1000000.
+    pub sign_ups_per_hour: u32,
+    /// Invitations that one account may send within an hour, 1 to 1000000; from one address five times as many.
+    pub invitations_per_hour: u32,
 }
 
 impl LimitsConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let max_followers_per_address = reader.value(
+            "limits.max_followers_per_address",
+            &["RAGBOARD_MAX_FOLLOWERS_PER_ADDRESS"],
+            &Whole(1..=1_000_000),
+            1000,
+        );
         LimitsConfig {
             max_body_bytes: reader.value(
                 "limits.max_body_bytes",
@@ -74,11 +101,48 @@ impl LimitsConfig {
                 &Whole(64 << 10..=1 << 30),
                 16 << 20,
             ),
-            max_followers_per_address: reader.value(
-                "limits.max_followers_per_address",
-                &["RAGBOARD_MAX_FOLLOWERS_PER_ADDRESS"],
+            max_followers_per_address,
+            max_connections: reader.value(
+                "limits.max_connections",
+                &["RAGBOARD_MAX_CONNECTIONS"],
+                &Whole(2..=1_000_000),
+                32_768,
+            ),
+            max_connections_per_address: reader.value(
+                "limits.max_connections_per_address",
+                &["RAGBOARD_MAX_CONNECTIONS_PER_ADDRESS"],
                 &Whole(1..=1_000_000),
+                (max_followers_per_address + 256).min(1_000_000),
+            ),
+            max_operations: reader.value(
+                "limits.max_operations",
+                &["RAGBOARD_MAX_OPERATIONS"],
+                &Whole(1..=100_000),
+                256,
+            ),
+            max_operations_per_caller: reader.value(
+                "limits.max_operations_per_caller",
+                &["RAGBOARD_MAX_OPERATIONS_PER_CALLER"],
+                &Whole(1..=100_000),
+                8,
+            ),
+            max_waiting_per_caller: reader.value(
+                "limits.max_waiting_per_caller",
+                &["RAGBOARD_MAX_WAITING_PER_CALLER"],
+                &Whole(0..=100_000),
                 1000,
+            ),
+            sign_ups_per_hour: reader.value(
+                "limits.sign_ups_per_hour",
+                &["RAGBOARD_SIGN_UPS_PER_HOUR"],
+                &Whole(1..=1_000_000),
+                20,
+            ),
+            invitations_per_hour: reader.value(
+                "limits.invitations_per_hour",
+                &["RAGBOARD_INVITATIONS_PER_HOUR"],
+                &Whole(1..=1_000_000),
+                20,
             ),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Order, later wins: defaults, the file `ragboard.toml` (`RAGBOARD_CONFIG` names another one), the environment, and what
 //! the command line puts into [`Sources`]. An empty variable counts as not set. One file per concern lists its keys:
-//! `database`, `local`, `http`, `auth`, `cache`, `jobs`, `search`, `limits`, `log`, `outbound`; `ragboard.example.toml` documents all
+//! `database`, `local`, `http`, `auth`, `mail`, `cache`, `jobs`, `search`, `limits`, `quotas`, `log`, `outbound`; `ragboard.example.toml` documents all
 //! of them.
 //!
 //! | key           | variable                                                 | default       |
@@ -18,8 +18,10 @@ pub mod jobs;
 pub mod limits;
 pub mod local;
 pub mod log;
+pub mod mail;
 pub mod network;
 pub mod outbound;
+pub mod quotas;
 mod reader;
 pub mod search;
 mod sources;
@@ -33,13 +35,15 @@ pub use self::{
     cache::{CacheConfig, CacheMode},
     database::DatabaseConfig,
     database_url::{DatabaseUrl, SslMode},
-    http::HttpConfig,
+    http::{ForwardedHeader, HttpConfig},
     jobs::JobsConfig,
     limits::LimitsConfig,
     local::LocalConfig,
     log::{LogConfig, LogFormat},
+    mail::MailConfig,
     network::Network,
     outbound::{Allowed, OutboundConfig},
+    quotas::{QuotaConfig, Tier},
     reader::{Problem, Problems},
     search::{EmbedderKind, SearchConfig},
     sources::Sources,
@@ -93,6 +97,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// Credentials.
     pub auth: AuthConfig,
+    /// Sending mail.
+    pub mail: MailConfig,
     /// The board cache.
     pub cache: CacheConfig,
     /// Background jobs.
@@ -101,6 +107,8 @@ pub struct Config {
     pub search: SearchConfig,
     /// What one request may ask for.
     pub limits: LimitsConfig,
+    /// How much accounts may have.
+    pub quotas: QuotaConfig,
     /// The log.
     pub log: LogConfig,
     /// Outgoing HTTP.
@@ -126,13 +134,30 @@ impl Config {
         let http = HttpConfig::read(&mut reader, environment);
         let outbound = OutboundConfig::read(&mut reader);
         let auth = AuthConfig::read(&mut reader, environment, &outbound);
+        let mail = MailConfig::read(&mut reader, environment);
         let cache = CacheConfig::read(&mut reader);
         let jobs = JobsConfig::read(&mut reader);
         let search = SearchConfig::read(&mut reader, &outbound);
         let limits = LimitsConfig::read(&mut reader);
+        let quotas = QuotaConfig::read(&mut reader);
         let log = LogConfig::read(&mut reader, environment);
         let settings = reader.finish()?;
-        Ok(Config { environment, database, local, http, auth, cache, jobs, search, limits, log, outbound, settings })
+        Ok(Config {
+            environment,
+            database,
+            local,
+            http,
+            auth,
+            mail,
+            cache,
+            jobs,
+            search,
+            limits,
+            quotas,
+            log,
+            outbound,
+            settings,
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::{TokenDigest, User, UserId};
@@ -43,24 +43,56 @@ pub struct NewRefreshToken {
     pub expires_at: DateTime<Utc>,
 }
 
+/// The refresh token that takes the place of one that is presented. It is derived from the presented token and `salt`, so
+/// that the same answer can be given again although nothing that can be read is stored.
+#[derive(Clone, Copy, Debug)]
+pub struct Successor {
+    /// Random; the token is derived with it.
+    pub salt: [u8; 32],
+    /// SHA-256 of the token.
+    pub digest: TokenDigest,
+    /// End of its life.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// How long after its use a refresh token may come again and gets the same successor: for browser tabs that refresh at the
+/// same moment, and for answers that were lost.
+pub const REFRESH_REPEAT_WINDOW: TimeDelta = TimeDelta::seconds(30);
+
+/// From where an account was signed in to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignInPlace {
+    /// SHA-256 of the address with the account's e-mail address, or of the token of the device.
+    pub digest: TokenDigest,
+    /// Whether it is a device, else it is an address.
+    pub is_device: bool,
+}
+
 /// What became of a refresh token that came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refreshed {
-    /// It was good and is used up now.
-    Taken {
-        /// Whose it was.
+    /// It is good, or was used within [`REFRESH_REPEAT_WINDOW`]. Its successor is the one of this salt.
+    Good {
+        /// Whose it is.
         user: UserId,
         /// Of which sign-in.
         family: Uuid,
+        /// What its successor is derived with: the one that was offered, or that of the first use.
+        salt: [u8; 32],
     },
-    /// It had been used before: somebody has a copy. Its family is closed.
-    Reused,
-    /// There is no such token, or it has expired or was revoked.
+    /// It was used longer ago: somebody has a copy. Its family is closed.
+    Reused {
+        /// Of which sign-in.
+        family: Uuid,
+    },
+    /// There is no such token, it has expired, its session has ended, or its account is deactivated.
     Unknown,
 }
 
 /// The parts of an account that its holder gave.
 pub trait AccountEdit: Send + Sync {
+    /// Names of what is given, in the spelling of the API.
+    fn fields(&self) -> Vec<&'static str>;
     /// Writes what is given into an account.
     fn apply(&self, account: &mut User);
 }

@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{AnyId, BoardId, Cursor, SortKey, UserId, words::words};
+use super::{AnyId, BoardId, Cursor, Sealed, SortKey, UserId, words::words};
 
 /// Names the order of activity inside cursors.
 pub const ACTIVITY_ORDER: &str = "activity";
@@ -44,6 +44,45 @@ words!(
         LinkDeleted = "connection_deleted",
     }
 );
+
+/// What of a board's activity somebody is told.
+#[derive(Clone, Debug)]
+pub struct ActivityOf {
+    /// The board.
+    pub board: BoardId,
+    /// The folders that they are shut out of. Then changes of nodes and links are told only where they were about one that is
+    /// known to lie outside: of several at once, some may have lain inside.
+    pub sealed: Sealed,
+    /// The kinds that they are told.
+    pub kinds: Vec<ActivityKind>,
+}
+
+impl ActivityKind {
+    /// Whether it says who sees the board, which only its people are told.
+    #[must_use]
+    pub fn is_about_people(self) -> bool {
+        use ActivityKind::{
+            BoardShared, CollaboratorChanged, CollaboratorInvited, CollaboratorJoined, CollaboratorRemoved,
+            ShareRevoked,
+        };
+        matches!(
+            self,
+            BoardShared
+                | ShareRevoked
+                | CollaboratorInvited
+                | CollaboratorJoined
+                | CollaboratorChanged
+                | CollaboratorRemoved
+        )
+    }
+
+    /// Whether it is about nodes or links, which may lie in a locked folder.
+    #[must_use]
+    pub fn is_about_content(self) -> bool {
+        use ActivityKind::{LinkCreated, LinkDeleted, NodeCreated, NodeDeleted, NodeUpdated};
+        matches!(self, NodeCreated | NodeUpdated | NodeDeleted | LinkCreated | LinkDeleted)
+    }
+}
 
 /// Something that happened on a board, once for all things of one kind in one request.
 #[derive(Clone, Debug, PartialEq, Eq)]

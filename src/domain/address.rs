@@ -23,6 +23,20 @@ impl From<IpAddr> for ClientAddress {
     }
 }
 
+impl ClientAddress {
+    /// The address in part, for showing where somebody was: three numbers of IPv4, 48 bits of IPv6.
+    #[must_use]
+    pub fn shortened(self) -> String {
+        match self.0 {
+            IpAddr::V4(address) => {
+                let [first, second, third, _] = address.octets();
+                format!("{first}.{second}.{third}.x")
+            }
+            IpAddr::V6(network) => format!("{}/48", Ipv6Addr::from_bits(network.to_bits() & !(u128::MAX >> 48))),
+        }
+    }
+}
+
 impl fmt::Display for ClientAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
@@ -46,6 +60,8 @@ mod tests {
         assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
         assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
         assert_eq!(of("2001:db8:1:2::1").to_string(), "2001:db8:1:2::/64");
+        assert_eq!(of("2001:db8:1:2::1").shortened(), "2001:db8:1::/48");
+        assert_eq!(of("192.0.2.77").shortened(), "192.0.2.x");
     }
 
     #[test]

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use super::{
-    Board, BoardId, BoardRecord, BoardStats, Link, LinkId, LinkKind, Node, NodeId, NodeType, Placement, Refusal,
-    TokenDigest, UserId,
+    AccountUsage, Board, BoardId, BoardRecord, BoardStats, Limits, Link, LinkId, LinkKind, Node, NodeId, NodeType,
+    Placement, Refusal, TokenDigest, UserId,
 };
 
 /// Changes in one request.
@@ -240,6 +240,10 @@ pub struct BoardWrites {
     pub links_deleted: Vec<LinkId>,
     /// The board with other values.
     pub board: Option<Board>,
+    /// Nodes whose metadata is another one now.
+    pub metadata_changed: bool,
+    /// What the owner of the board may have; `None` where that is not limited.
+    pub limits: Option<Limits>,
 }
 
 impl BoardWrites {
@@ -259,6 +263,18 @@ impl BoardWrites {
             && self.board.is_none()
     }
 
+    /// Whether more may be stored afterwards than before.
+    #[must_use]
+    pub fn may_grow(&self) -> bool {
+        let changes_text = |write: &NodeWrite| write.kind_changed || write.content.is_some();
+        self.metadata_changed
+            || !self.inserted.is_empty()
+            || !self.restored.is_empty()
+            || !self.links_inserted.is_empty()
+            || !self.links_updated.is_empty()
+            || self.updated.iter().any(changes_text)
+    }
+
     /// Nodes that are there afterwards and were touched, each once.
     #[must_use]
     pub fn saved_nodes(&self) -> Vec<NodeId> {
@@ -272,7 +288,8 @@ impl BoardWrites {
         ids
     }
 
-    /// What the change log says of it.
+    /// What the change log says of it. Links that come back with restored nodes are not among the writes: whoever writes adds
+    /// them.
     #[must_use]
     pub fn logged(&self) -> Vec<Logged> {
         let mut logged: Vec<Logged> = self.board.iter().map(|_| Logged::BoardUpdated).collect();
@@ -328,6 +345,8 @@ pub struct IdempotencyKey {
     pub key: String,
     /// Digest of the request.
     pub request: TokenDigest,
+    /// Whether a secret is part of the digest: then nothing else may pass for it.
+    pub has_secret: bool,
 }
 
 /// What is known of a key.
@@ -358,4 +377,6 @@ pub struct Committed {
     pub links: Vec<Arc<Link>>,
     /// Links that were removed.
     pub links_deleted: Vec<LinkId>,
+    /// What the owner has afterwards, where that was looked at.
+    pub usage: Option<AccountUsage>,
 }

@@ -24,6 +24,17 @@ pub struct BoardEvent {
     pub changes: Vec<Logged>,
 }
 
+/// Which entries of a log are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EventsAfter {
+    /// The board.
+    pub board: BoardId,
+    /// Those of later versions.
+    pub version: i64,
+    /// At most so many, the oldest.
+    pub most: i64,
+}
+
 /// The place of a version in the log of a board.
 #[must_use]
 pub fn event_place(board: BoardId, version: i64) -> Cursor {

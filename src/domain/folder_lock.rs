@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 
-use super::{NodeId, TokenDigest, UserId};
+use super::{BoardId, NodeId, TokenDigest, UserId};
 
 /// How long an unlock token is good.
 pub const UNLOCKED_FOR: Duration = Duration::from_secs(30 * 60);
@@ -49,6 +49,17 @@ impl Sealed {
     pub fn contains(&self, folder: NodeId) -> bool {
         self.folders().contains(&folder)
     }
+}
+
+/// A board that is copied, with what its copier sees of it.
+#[derive(Clone, Debug)]
+pub struct CopyOf {
+    /// The board.
+    pub board: BoardId,
+    /// Its locked folders that the copier sees into. They keep their passwords; the others are copied empty and without.
+    pub open: Vec<NodeId>,
+    /// Whether the copier sees everything that lies on it.
+    pub is_whole: bool,
 }
 
 /// A folder that somebody opened with its password.

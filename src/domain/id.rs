@@ -145,6 +145,10 @@ id!(
     ApiKeyId, "key"
 );
 id!(
+    /// A session of an account: the family of its refresh tokens.
+    SessionId, "session"
+);
+id!(
     /// A span of the text of a resource.
     ChunkId, "chunk"
 );

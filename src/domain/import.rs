@@ -1,10 +1,34 @@
 //! What an importer brings to a board and finds on it. How files become such values is not known here.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
-use super::{LinkId, NodeId, NodeType, Placement, Rect, ResourceType};
+use super::{BoardId, LinkId, NodeId, NodeType, Placement, Rect, ResourceType, UserId};
 
-/// A living node of the board, as far as an importer must know it.
+/// Into which board an import goes.
+#[derive(Clone, Debug)]
+pub struct ImportTarget {
+    /// Whose board it is.
+    pub owner: UserId,
+    /// Its name; a board of this name is made when the owner has none.
+    pub board_name: String,
+    /// Whether a board that is made is readable by anyone.
+    pub is_public: bool,
+}
+
+/// What lies on a board at one moment, as far as an importer must know it.
+#[derive(Clone, Debug)]
+pub struct ImportSnapshot {
+    /// The board.
+    pub board_id: BoardId,
+    /// Its version; what is read may be newer, but not older.
+    pub version: i64,
+    /// Living nodes, and deleted ones that an import made, oldest first.
+    pub nodes: Vec<KnownNode>,
+}
+
+/// A node of the board, as far as an importer must know it.
 #[derive(Clone, Debug)]
 pub struct KnownNode {
     /// Its id.
@@ -17,6 +41,19 @@ pub struct KnownNode {
     pub placement: Option<Placement>,
     /// What an earlier import noted about its origin; `None` for nodes that no import made.
     pub origin: Option<Origin>,
+    /// Whether it lives, or who deleted it.
+    pub life: Life,
+}
+
+/// Whether a node lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// It is on the board.
+    Living,
+    /// An import deleted it, because its file was gone. The moment is in microseconds since 1970.
+    RemovedByImport(i64),
+    /// Somebody deleted it. The moment is in microseconds since 1970.
+    DeletedByHand(i64),
 }
 
 /// Where an imported node came from: by this the next import recognises it. Kept in the node's metadata.
@@ -26,6 +63,104 @@ pub struct Origin {
     pub path: String,
     /// SHA-256 of the file in hex; `None` for folders.
     pub digest: Option<String>,
+    /// Whether the node lies where an import put it: nobody has moved it since.
+    pub is_where_put: bool,
+}
+
+/// What one transaction of an import does. The parts are carried out in the order of the fields.
+#[derive(Clone, Debug, Default)]
+pub struct ImportSlice {
+    /// Nodes that live again.
+    pub restored: Vec<NodeId>,
+    /// Nodes that lie elsewhere on the canvas now, or are larger: from where, and where. A frame has room before it is filled.
+    pub moved: Vec<(NodeId, Rect, Rect)>,
+    /// New nodes; a folder comes before what is in it.
+    pub inserted: Vec<NewNode>,
+    /// Nodes whose file or folder has another path now, and the same content.
+    pub relocated: Vec<Relocation>,
+    /// Nodes that come into another folder.
+    pub placed: Vec<NewPlace>,
+    /// Nodes whose text is another one now.
+    pub rewritten: Vec<ChangedText>,
+    /// Nodes whose file or folder is gone. What lies in a folder comes before it.
+    pub removed: Vec<NodeId>,
+    /// Imported links that are no more.
+    pub links_removed: Vec<LinkId>,
+    /// Imported links with another label.
+    pub links_relabelled: Vec<(LinkId, Option<String>)>,
+    /// New links.
+    pub links_added: Vec<ImportedLink>,
+}
+
+impl ImportSlice {
+    /// How many rows it is about.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.restored.len()
+            + self.inserted.len()
+            + self.relocated.len()
+            + self.placed.len()
+            + self.rewritten.len()
+            + self.removed.len()
+            + self.links_removed.len()
+            + self.links_relabelled.len()
+            + self.links_added.len()
+            + self.moved.len()
+    }
+
+    /// Whether there is nothing to be done.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A node whose file or folder was renamed or moved.
+#[derive(Clone, Debug)]
+pub struct Relocation {
+    /// Which node.
+    pub id: NodeId,
+    /// The path it has now.
+    pub path: String,
+    /// The title or name that its old path gave it; another one was given by hand or by the text, and stays.
+    pub old_name: String,
+    /// The title or name that its new path gives it.
+    pub new_name: String,
+}
+
+/// A node that comes into another folder, because its file did.
+#[derive(Clone, Copy, Debug)]
+pub struct NewPlace {
+    /// Which node.
+    pub id: NodeId,
+    /// The folder in which it lay when this was planned; lies it elsewhere meanwhile, it stays there.
+    pub from: Option<NodeId>,
+    /// Where it comes; `None` for out of all folders.
+    pub to: Option<Placement>,
+}
+
+/// How the writing of a slice ended.
+#[derive(Clone, Copy, Debug)]
+pub enum SliceEnd {
+    /// It was written.
+    Done(SliceOutcome),
+    /// The board was deleted meanwhile; nothing was written.
+    BoardGone,
+    /// Another import has taken the turn; nothing was written.
+    TurnLost,
+}
+
+/// What became of a slice.
+#[derive(Clone, Copy, Debug)]
+pub struct SliceOutcome {
+    /// The board.
+    pub board_id: BoardId,
+    /// Its version afterwards.
+    pub version: i64,
+    /// How many rows were left as they are, because somebody changed the board meanwhile.
+    pub left: usize,
+    /// How long the board was held.
+    pub held: Duration,
 }
 
 /// A node that an import adds.

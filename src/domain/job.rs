@@ -3,12 +3,12 @@
 //! Who does the work is `jobs/`, where the rows are is `store/job.rs`; the ports between them are in `ports.rs`. A job may run
 //! twice: whoever does it must not mind.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{BoardId, Code, Cursor, Error, JobId, NodeId, SortKey, words::words};
+use super::{BoardId, Code, Cursor, Error, JobId, NodeId, Sealed, SortKey, UserId, words::words};
 
 /// Names the order of jobs inside cursors.
 pub const JOB_ORDER: &str = "job";
@@ -66,6 +66,8 @@ pub struct Job {
     pub id: JobId,
     /// The board it works for.
     pub board_id: BoardId,
+    /// The owner of the board when it was asked for; by this accounts take turns. `None` for jobs that ended long ago.
+    pub owner_id: Option<UserId>,
     /// The node it works on.
     pub node_id: Option<NodeId>,
     /// What it does.
@@ -107,10 +109,35 @@ impl Job {
         Cursor { key: SortKey::Time(self.created_at), id: self.id.0 }
     }
 
+    /// The resource of which the one that it is about was copied, if its text may be searchable there already.
+    #[must_use]
+    pub fn copy_of(&self) -> Option<NodeId> {
+        self.payload.get("copyOf").and_then(Value::as_str).and_then(|id| id.parse().ok()).map(NodeId)
+    }
+
     /// Whether somebody asked for it anew although nothing may have changed: then it is done whole.
     #[must_use]
     pub fn is_forced(&self) -> bool {
         self.payload.get("force").and_then(Value::as_bool).unwrap_or_default()
+    }
+}
+
+/// Jobs of living nodes of a board.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct JobList {
+    /// The board.
+    pub board: BoardId,
+    /// In these states; in any if none is named.
+    pub statuses: Vec<JobStatus>,
+    /// Without those of nodes that lie in these folders.
+    pub sealed: Sealed,
+}
+
+impl JobList {
+    /// Whether another list differs in nothing but its board.
+    #[must_use]
+    pub fn is_alike(&self, other: &Self) -> bool {
+        self.statuses == other.statuses && self.sealed == other.sealed
     }
 }
 
@@ -143,19 +170,52 @@ impl NewJob {
     }
 }
 
-/// What a worker asks for: due jobs of one type and, as far as there are any, of the highest priority.
+/// What a worker asks for: due jobs of one type, of each account those of the highest priority that it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobClaim {
     /// What they do.
     pub job_type: JobType,
     /// None of a lower priority, from 1.
     pub least_priority: i32,
-    /// At most so many, shared out evenly between the boards that have some.
+    /// At most so many, shared out evenly between the accounts that have some, and of an account between its boards.
     pub most: usize,
     /// The name of the batch; no two batches have the same.
     pub worker: String,
-    /// The board that was served last: those after it come first.
-    pub after: Option<BoardId>,
+    /// Who was served before.
+    pub turns: Turns,
+}
+
+/// Whose turn it is: accounts take turns in the order of their ids, and the boards of an account among themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Turns {
+    /// The account that was served last: those after it come first.
+    pub owner: Option<UserId>,
+    /// Of accounts the board that was served last. At most [`Turns::MOST`]; one that is forgotten begins anew.
+    pub boards: HashMap<UserId, BoardId>,
+}
+
+impl Turns {
+    /// Accounts whose last board is known.
+    pub const MOST: usize = 256;
+
+    /// Takes over what was claimed. Turns go upwards from the one that was served before, and around.
+    pub fn served(&mut self, jobs: &[Job]) {
+        let owners = || jobs.iter().filter_map(|job| job.owner_id);
+        self.owner = last_served(self.owner, owners()).or(self.owner);
+        for owner in owners() {
+            let boards = jobs.iter().filter(|job| job.owner_id == Some(owner)).map(|job| job.board_id);
+            let Some(last) = last_served(self.boards.get(&owner).copied(), boards) else { continue };
+            if self.boards.len() >= Turns::MOST && !self.boards.contains_key(&owner) {
+                self.boards.clear();
+            }
+            self.boards.insert(owner, last);
+        }
+    }
+}
+
+/// The last of those served, where turns began behind `before` and went around.
+fn last_served<T: Copy + Ord>(before: Option<T>, served: impl Iterator<Item = T> + Clone) -> Option<T> {
+    served.clone().filter(|one| Some(*one) <= before).max().or_else(|| served.max())
 }
 
 /// How a try of a job ended.
@@ -167,6 +227,9 @@ pub enum Ending {
     Failed(Error),
     /// The worker stops before it was done: somebody else does it, and this was no attempt.
     GivenBack,
+    /// This much of it is done, 0 to 1. The rest is bulk work from now on: it waits for its next turn with [`IMPORT_PRIORITY`]
+    /// at most. This was no attempt.
+    Sliced(f32),
 }
 
 /// Whether an error says that nothing is wrong with the job itself: it is put off, which happens at most four times as often
@@ -210,6 +273,15 @@ mod tests {
             assert!((1.5..=2.5).contains(&wait_before_retry(1, luck).as_secs_f64()), "{luck}");
             assert!(wait_before_retry(99, luck) <= LONGEST_WAIT);
         }
+    }
+
+    #[test]
+    fn turns_go_around() {
+        assert_eq!(last_served(None, [3, 1, 2].into_iter()), Some(3));
+        assert_eq!(last_served(Some(3), [7, 4].into_iter()), Some(7));
+        assert_eq!(last_served(Some(3), [7, 1, 2].into_iter()), Some(2), "after the last came the first ones");
+        assert_eq!(last_served(Some(3), [3].into_iter()), Some(3));
+        assert_eq!(last_served(Some(3), [].into_iter()), None::<i32>);
     }
 
     #[test]

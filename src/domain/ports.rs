@@ -13,12 +13,13 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    Activity, AnswerKey, ApiKey, ApiKeyId, Backlog, Basis, Below, Board, BoardEvent, BoardId, BoardList, BoardRecord,
-    BoardStats, BoardWrites, Child, Chunks, Claim, Collaborator, Committed, Credentials, Ending, IdempotencyKey,
-    Invitation, Job, JobClaim, JobId, JobStatus, Link, LinkId, LinkKind, LinkList, LinkPageKey, ListedBoard,
-    NewAccount, NewApiKey, NewJob, NewRefreshToken, NewShare, Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText,
-    Origin, Outcome, Page, PageRequest, Permission, Person, Presence, Redemption, Refreshed, Result, Sealed, Share,
-    ShareId, Snapshot, Stamps, StoredNode, TokenDigest, Unlock, UsageMetric, UsagePoint, User, UserId,
+    AccountUsage, Activity, ActivityOf, AnswerKey, ApiKey, ApiKeyId, Backlog, Basis, Below, Board, BoardEvent, BoardId,
+    BoardList, BoardRecord, BoardStats, BoardWrites, Child, Chunks, Claim, Collaborator, Committed, CopyOf,
+    Credentials, Ending, EventsAfter, Ground, IdempotencyKey, Invitation, Job, JobClaim, JobId, JobList, JobStatus,
+    Limits, Link, LinkId, LinkKind, LinkList, LinkPageKey, ListedBoard, NewAccount, NewApiKey, NewJob, NewRefreshToken,
+    NewShare, Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText, Origin, Outcome, Page, PageRequest, Permission,
+    Person, Presence, Redemption, Refreshed, Result, Sealed, SentInvitation, Share, ShareId, SignInPlace, Snapshot,
+    Stamp, Stamps, StoredNode, Successor, TokenDigest, Unlock, UsageMetric, UsagePoint, User, UserId,
 };
 
 /// Reading boards.
@@ -116,6 +117,9 @@ pub trait CacheSource: Send + Sync {
         shares: &[ShareId],
         keys: &[ApiKeyId],
     ) -> Result<Stamps>;
+    /// Which of these rows have another stamp than the one given: their places in the list, with the stamp that they have now,
+    /// or none if they are gone. Sessions are not looked at.
+    async fn moved(&self, known: &[(Ground, Stamp)]) -> Result<Vec<(usize, Option<Stamp>)>>;
 }
 
 /// One board's whole graph in memory, at the version of the record it was asked for. It answers at once and never fails,
@@ -168,8 +172,23 @@ pub trait Views: Send + Sync {
 pub trait Events: Send + Sync {
     /// For each board the entries after a version, at most so many of each, in the order of versions.
     async fn events(&self, after: &[(BoardId, i64)], most: i64) -> Result<Vec<BoardEvent>>;
-    /// How many entries the log of a board has kept.
-    async fn event_count(&self, board: BoardId) -> Result<i64>;
+}
+
+/// Lists of boards besides what lies on them, of many boards at once. Answers come in the order of the keys.
+#[async_trait]
+pub trait BoardLists: Send + Sync {
+    /// Entries of the change log, in the order of versions.
+    async fn event_lists(&self, keys: &[EventsAfter]) -> Result<Vec<Arc<Vec<Arc<BoardEvent>>>>>;
+    /// How many entries the logs of boards have kept.
+    async fn event_counts(&self, boards: &[BoardId]) -> Result<Vec<i64>>;
+    /// Share links of boards, newest first, at most so many of each.
+    async fn share_lists(&self, boards: &[BoardId], most: i64) -> Result<Vec<Arc<Vec<Arc<Share>>>>>;
+    /// Collaborators of boards, invited ones among them, in the order of their invitations, at most so many of each.
+    async fn collaborator_lists(&self, boards: &[BoardId], most: i64) -> Result<Vec<Arc<Vec<Collaborator>>>>;
+    /// Pages of the background jobs of boards, newest first.
+    async fn job_pages(&self, keys: &[(JobList, PageRequest)]) -> Result<Vec<Page<Arc<Job>>>>;
+    /// How many jobs lists have.
+    async fn job_counts(&self, lists: &[JobList]) -> Result<Vec<i64>>;
 }
 
 /// Accounts and sessions, for their holders.
@@ -183,12 +202,17 @@ pub trait Accounts: Send + Sync {
     -> Outcome<Option<Arc<User>>>;
     /// Writes name, picture and settings of an active account, once under the key of its request.
     async fn update_account(&self, account: User, request: Option<&IdempotencyKey>) -> Outcome<Option<Arc<User>>>;
+    /// Those of these places from which the account with this lower-case address was signed in to within 90 days.
+    async fn known_places(&self, email: &str, places: &[TokenDigest]) -> Result<Vec<TokenDigest>>;
+    /// Remembers from where an account was signed in to now; of each kind the last twenty are kept.
+    async fn remember_places(&self, user: UserId, places: &[SignInPlace]) -> Result<()>;
     /// Notes that an account has signed in.
     async fn signed_in(&self, user: UserId) -> Result<()>;
     /// Keeps a refresh token that is handed out.
     async fn add_refresh_token(&self, token: NewRefreshToken) -> Result<()>;
-    /// Uses a refresh token up, exactly once however many come with it. One that was used before closes its family.
-    async fn use_refresh_token(&self, token: &TokenDigest) -> Result<Refreshed>;
+    /// Exchanges a refresh token for `successor`, exactly once however many come with it, in one transaction. One that was
+    /// used within `REFRESH_REPEAT_WINDOW` gets the successor of its first use; one that was used before closes its family.
+    async fn use_refresh_token(&self, token: &TokenDigest, successor: &Successor) -> Result<Refreshed>;
     /// Closes the family of a refresh token; which one, if it was open.
     async fn end_session(&self, token: &TokenDigest) -> Result<Option<Uuid>>;
 }
@@ -200,6 +224,8 @@ pub trait Sessions: Send + Sync {
     async fn ended_sessions(&self, sessions: &[Uuid]) -> Result<Vec<Uuid>>;
     /// Lets go of what is remembered of a session that this process has just ended.
     fn forget_session(&self, session: Uuid);
+    /// Waits until what is remembered is known to be true.
+    async fn current(&self) {}
 }
 
 /// API keys, for their holders. What changes something takes the key of its request, and does it once under that.
@@ -232,29 +258,34 @@ pub trait ApiKeys: Send + Sync {
 /// once under that; a request that did it before hears the same again.
 #[async_trait]
 pub trait Sharing: Send + Sync {
-    /// Makes a share link; its id, or that of the link which this very request made before.
-    async fn add_share(&self, share: NewShare, request: Option<&IdempotencyKey>) -> Outcome<ShareId>;
+    /// Makes a share link; its id, or that of the link which this very request made before. `None` when the board has `most` living
+    /// ones. Of dead ones only the newest 900 stay.
+    async fn add_share(&self, share: NewShare, most: i64, request: Option<&IdempotencyKey>)
+    -> Outcome<Option<ShareId>>;
     /// Ends a share link of the board; whether there is one.
     async fn revoke_share(&self, board: BoardId, share: ShareId, request: Option<&IdempotencyKey>) -> Outcome<bool>;
     /// A share link, dead ones included.
     async fn share(&self, share: ShareId) -> Result<Option<Arc<Share>>>;
-    /// Share links of a board, newest first.
-    async fn shares(&self, board: BoardId, most: i64) -> Result<Vec<Arc<Share>>>;
     /// Collaborators of a board, invited ones among them, in the order of their invitations.
     async fn collaborators(&self, board: BoardId, most: i64) -> Result<Vec<Collaborator>>;
-    /// Unanswered invitations of an account, newest first.
+    /// Unanswered invitations of an account, newest first; those to its address are among them.
     async fn invitations(&self, user: UserId, most: i64) -> Result<Vec<Invitation>>;
-    /// Invites an account; whether it was none before.
+    /// Unanswered invitations to a board, in their order. Those that an older version has made are collaborators.
+    async fn sent_invitations(&self, board: BoardId, most: i64) -> Result<Vec<SentInvitation>>;
+    /// Invites an address, whether there is such an account or not; whether it was not invited before, and no collaborator.
     async fn invite(
         &self,
         board: BoardId,
-        user: UserId,
-        role: Permission,
+        invitation: SentInvitation,
         by: UserId,
         request: Option<&IdempotencyKey>,
     ) -> Outcome<bool>;
+    /// Takes an invitation back; whether there was one.
+    async fn cancel_invitation(&self, board: BoardId, email: &str, request: Option<&IdempotencyKey>) -> Outcome<bool>;
     /// Accepts an invitation; whether there is one.
     async fn accept(&self, board: BoardId, user: UserId, request: Option<&IdempotencyKey>) -> Outcome<bool>;
+    /// Declines an invitation; whether there was one.
+    async fn decline(&self, board: BoardId, user: UserId, request: Option<&IdempotencyKey>) -> Outcome<bool>;
     /// Gives a collaborator another role; whether there is one.
     async fn change_role(
         &self,
@@ -302,6 +333,8 @@ pub trait PresenceTable: Presences {
 pub trait PresenceFeed: Send + Sync {
     /// Shows others where somebody is. A refusal when the person has too many windows, `Overloaded` when everybody has.
     fn show(&self, presence: Presence, person: Person) -> Outcome<()>;
+    /// Says goodbye for all windows of somebody on a board who spoke here.
+    fn leave(&self, board: BoardId, person: &Person, user: Option<UserId>);
     /// Everybody on a board, then how that changes. Of each window only the newest is told.
     fn follow_presence(&self, board: BoardId) -> BoxStream<'static, Arc<Presence>>;
 }
@@ -333,6 +366,8 @@ pub trait Wires: Send + Sync {
 pub trait Wire: Send + Sync {
     /// Tells that boards changed.
     async fn tell(&self, boards: &[BoardId]) -> Result<()>;
+    /// Asks whether the other side still answers.
+    async fn check(&self) -> Result<()>;
 }
 
 /// What happened on boards.
@@ -341,9 +376,9 @@ pub trait Activities: Send + Sync {
     /// Keeps what happened; what is known already, or on boards that are gone, is left out.
     async fn write_activities(&self, activities: &[Activity]) -> Result<()>;
     /// A page of what happened on a board, the last first.
-    async fn activity_page(&self, board: BoardId, page: &PageRequest) -> Result<Page<Activity>>;
+    async fn activity_page(&self, of: &ActivityOf, page: &PageRequest) -> Result<Page<Activity>>;
     /// How much happened on a board.
-    async fn activity_count(&self, board: BoardId) -> Result<i64>;
+    async fn activity_count(&self, of: &ActivityOf) -> Result<i64>;
 }
 
 /// How much accounts use.
@@ -351,6 +386,8 @@ pub trait Activities: Send + Sync {
 pub trait Usages: Send + Sync {
     /// Adds to the use of hours.
     async fn add_usage(&self, counts: &[(UserId, UsageMetric, UsagePoint)]) -> Result<()>;
+    /// What an account has at the moment.
+    async fn account_usage(&self, user: UserId) -> Result<AccountUsage>;
     /// The use of an account in the hours of a time, the first first.
     async fn usage(
         &self,
@@ -400,8 +437,6 @@ pub trait Jobs: JobReads {
         sealed: &Sealed,
         page: &PageRequest,
     ) -> Result<Page<Arc<Job>>>;
-    /// How many these are.
-    async fn job_count(&self, board: BoardId, statuses: &[JobStatus], sealed: &Sealed) -> Result<i64>;
     /// For each board the jobs whose state or progress changed after a time, or in the last seconds if none is given, at most
     /// so many of each, in the order of their changes.
     async fn job_changes(&self, after: &[(BoardId, Option<DateTime<Utc>>)], most: i64) -> Result<Vec<Job>>;
@@ -432,15 +467,23 @@ pub trait Writes: Send + Sync {
     async fn begin(&self, board: BoardId) -> Result<Option<Box<dyn BoardTransaction>>>;
     /// What is known of the key of a request, for requests that find nothing to lock.
     async fn known(&self, key: &IdempotencyKey) -> Result<Claim>;
-    /// Makes a board, with a copy of everything that lives on `from` if one is named.
+    /// Makes a board, with a copy of what lives on another one if one is named; as far as its owner's limits allow it.
     async fn create_board(
         &self,
         board: Board,
-        from: Option<(BoardId, Sealed)>,
+        from: Option<CopyOf>,
         origin: Origin,
+        limits: Option<Limits>,
     ) -> Outcome<Arc<BoardRecord>>;
-    /// Brings a deleted board of this owner back; the board if it lives afterwards, whoever owns it.
-    async fn restore_board(&self, board: BoardId, owner: UserId, origin: Origin) -> Outcome<Option<Arc<BoardRecord>>>;
+    /// Brings a deleted board of this owner back, as far as the owner's limits allow it; the board if it lives afterwards, whoever owns
+    /// it.
+    async fn restore_board(
+        &self,
+        board: BoardId,
+        owner: UserId,
+        origin: Origin,
+        limits: Option<Limits>,
+    ) -> Outcome<Option<Arc<BoardRecord>>>;
 }
 
 /// A transaction on one board, under its lock. Dropping it undoes everything, at the price of a connection.
@@ -475,8 +518,11 @@ pub trait BoardTransaction: Send {
 
 /// Everything that reading needs, as one value to hand around.
 pub trait Reads:
-    Boards + Nodes + Links + Users + Shares + Keys + Events + Presences + Chunks + JobReads + Views
+    Boards + BoardLists + Nodes + Links + Users + Shares + Keys + Events + Presences + Chunks + JobReads + Views
 {
 }
 
-impl<T: Boards + Nodes + Links + Users + Shares + Keys + Events + Presences + Chunks + JobReads + Views> Reads for T {}
+impl<T: Boards + BoardLists + Nodes + Links + Users + Shares + Keys + Events + Presences + Chunks + JobReads + Views>
+    Reads for T
+{
+}

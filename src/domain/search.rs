@@ -1,6 +1,6 @@
 //! Searching: what is asked, where, and what is found. The words of the API and of the adapters that answer.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -228,6 +228,8 @@ pub struct Found {
     pub candidates: Vec<Candidate>,
     /// How many vectors were compared by a scan, or were given by an index.
     pub vectors: i64,
+    /// Whether there was an index where one was to be asked; without one, nothing was looked up.
+    pub is_indexed: bool,
 }
 
 /// Searching what is stored.
@@ -294,8 +296,15 @@ pub trait SearchIndex: Send + Sync {
     /// Puts the chunks of a resource in place of those it had, unless those of a newer version are there. Chunks whose text
     /// stays keep their ids and vectors. Asks for the vectors of the others. Whether anything was done.
     async fn replace_chunks(&self, text: &CutText, priority: i32) -> Result<bool>;
-    /// Chunks of resources that have no vector of a generation, at most `limit`.
+    /// Makes the copy of a resource searchable as the original is, with its chunks and vectors. Whether that was done: not where the
+    /// text of either has changed, or the original is not searchable as it is.
+    async fn copy_chunks(&self, from: NodeId, to: NodeId) -> Result<bool>;
+    /// Chunks of resources that have no vector of a generation, at most `limit`: first one of each resource, then all of those that
+    /// have the fewest.
     async fn unembedded(&self, nodes: &[NodeId], generation: &Generation, limit: usize) -> Result<Vec<Unembedded>>;
+    /// Of these resources those of which chunks have no vector of a generation, with the part, 0 to 1, that lies before the first
+    /// of them.
+    async fn embedded_parts(&self, nodes: &[NodeId], generation: &Generation) -> Result<HashMap<NodeId, f32>>;
     /// Keeps vectors of chunks that are still there. Whether the generation takes vectors; one that was dropped does not.
     async fn keep_embeddings(&self, generation: &Generation, vectors: Vec<(Unembedded, Vec<f32>)>) -> Result<bool>;
     /// Asks for vectors of the active generation where chunks have none and nobody was asked for them; of how many resources. Looks at

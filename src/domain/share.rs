@@ -28,6 +28,8 @@ pub struct Share {
     pub expires_at: Option<DateTime<Utc>>,
     /// When it was revoked.
     pub revoked_at: Option<DateTime<Utc>>,
+    /// Whether the account of the board's owner is active: the links of a deactivated one are dead until it is active again.
+    pub has_active_owner: bool,
     /// By which a cache knows whether this is still true.
     pub stamp: Stamp,
 }
@@ -36,7 +38,7 @@ impl Share {
     /// Whether the link opens anything at all at this moment; used-up links still serve those who redeemed them.
     #[must_use]
     pub fn is_alive(&self, now: DateTime<Utc>) -> bool {
-        self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
+        self.has_active_owner && self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
     }
 }
 

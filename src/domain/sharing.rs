@@ -40,6 +40,17 @@ pub struct Collaborator {
     pub invited_at: DateTime<Utc>,
 }
 
+/// An invitation as the owner of the board sees it. Whether there is an account with the address is not told.
+#[derive(Clone, Debug)]
+pub struct SentInvitation {
+    /// Lower-case address of who is invited.
+    pub email: String,
+    /// What they may do, once they have accepted.
+    pub role: Permission,
+    /// When they were asked.
+    pub invited_at: DateTime<Utc>,
+}
+
 /// An invitation as the invited sees it.
 #[derive(Clone, Debug)]
 pub struct Invitation {

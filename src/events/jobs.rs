@@ -17,8 +17,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use super::outage::Outage;
 use crate::domain::{
-    BoardId, Job, JobId, JobStatus, PageRequest, Result, Sealed,
+    BoardId, Code, Error, Job, JobId, JobStatus, PageRequest, Result, Sealed,
     ports::{Heard, JobFeed, Jobs, Wake},
 };
 
@@ -26,6 +27,8 @@ use crate::domain::{
 const EVERY: Duration = Duration::from_secs(1);
 /// How long a reader that was woken waits for what comes with it.
 const GATHER: Duration = Duration::from_millis(50);
+/// How long one reading may take. A connection that has not answered by then may never do so.
+const READ_WITHIN: Duration = Duration::from_secs(10);
 /// How long to wait after a failure.
 const AFTER_FAILURE: Duration = Duration::from_millis(500);
 /// How much later something may be committed than it says.
@@ -45,6 +48,8 @@ struct Inner {
     source: Arc<dyn Jobs>,
     boards: Mutex<HashMap<BoardId, Watched>>,
     wake: Notify,
+    reading: Outage,
+    beginning: Outage,
 }
 
 /// A board with followers.
@@ -87,7 +92,10 @@ impl JobWatch {
     /// Begins to watch. The task ends with the last clone.
     #[must_use]
     pub fn new(source: Arc<dyn Jobs>) -> Self {
-        let watch = JobWatch(Arc::new(Inner { source, boards: Mutex::default(), wake: Notify::new() }));
+        let reading = Outage::of("Following jobs");
+        let beginning = Outage::of("Reading the jobs of a board for its followers");
+        let (boards, wake) = (Mutex::default(), Notify::new());
+        let watch = JobWatch(Arc::new(Inner { source, boards, wake, reading, beginning }));
         tokio::spawn(run(Arc::downgrade(&watch.0)));
         watch
     }
@@ -126,7 +134,7 @@ impl Inner {
                 return Ok(());
             }
             let mut changes: HashMap<BoardId, Vec<Arc<Job>>> = HashMap::new();
-            for job in self.source.job_changes(&after, PORTION as i64).await? {
+            for job in in_time(self.source.job_changes(&after, PORTION as i64)).await? {
                 changes.entry(job.board_id).or_default().push(Arc::new(job));
             }
             let mut boards = self.boards();
@@ -144,7 +152,7 @@ impl Inner {
     async fn at_first(&self, board: BoardId) -> Result<Vec<Arc<Job>>> {
         let page = PageRequest { limit: AT_FIRST, from_end: false, after: None, before: None };
         let open = [JobStatus::Pending, JobStatus::Running];
-        let mut jobs = self.source.job_page(board, &open, &Sealed::default(), &page).await?.rows;
+        let mut jobs = in_time(self.source.job_page(board, &open, &Sealed::default(), &page)).await?.rows;
         jobs.reverse();
         Ok(jobs)
     }
@@ -156,11 +164,20 @@ async fn run(watch: Weak<Inner>) {
         if timeout(EVERY, watch.wake.notified()).await.is_ok() {
             sleep(GATHER).await;
         }
-        if let Err(error) = watch.read().await {
-            tracing::warn!(cause = ?error.cause(), "Jobs cannot be followed: {error}");
-            sleep(AFTER_FAILURE).await;
+        match watch.read().await {
+            Ok(()) => watch.reading.works(),
+            Err(error) => {
+                watch.reading.failed(&error);
+                sleep(AFTER_FAILURE).await;
+            }
         }
     }
+}
+
+/// Waits for an answer, or gives up on a database that does not give one.
+async fn in_time<T>(asked: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = |_| Error::new(Code::Timeout, "The database takes too long");
+    timeout(READ_WITHIN, asked).await.map_err(late)?
 }
 
 impl JobFeed for JobWatch {
@@ -199,9 +216,12 @@ impl Follower {
             }
             if self.must_read {
                 match self.watch.0.at_first(self.board).await {
-                    Ok(jobs) => (self.first, self.must_read) = (Some(jobs.into_iter()), false),
+                    Ok(jobs) => {
+                        self.watch.0.beginning.works();
+                        (self.first, self.must_read) = (Some(jobs.into_iter()), false);
+                    }
                     Err(error) => {
-                        tracing::warn!(cause = ?error.cause(), "A follower cannot read jobs: {error}");
+                        self.watch.0.beginning.failed(&error);
                         sleep(AFTER_FAILURE).await;
                     }
                 }

@@ -1,13 +1,13 @@
 //! Following the change log: one reader per process, whatever the number of followers.
 //!
-//! Processes wake each other through `relay.rs`. The table is the truth. A follower first reads on from where it is, and then hears of new entries from the one task here, which
-//! reads the log of all boards that have followers in one statement, as soon as this process has committed something and
-//! several times a second otherwise. Whoever is too slow for the bounded channel reads the table again, so nobody loses an entry,
+//! Processes wake each other through `relay.rs`. The table is the truth. A follower first reads on from where it is, and then
+//! hears of new entries from the one task here, which reads the log of all boards that have followers in one statement, as soon
+//! as this process has committed something and once a second otherwise. Whoever is too slow for the bounded channel reads the table again, so nobody loses an entry,
 //! slows others, or makes memory grow; whoever is far behind skips what it missed, which it sees as a gap.
 
 mod jobs;
+mod outage;
 mod presence;
-
 mod relay;
 
 use std::{
@@ -20,10 +20,11 @@ use futures_util::{StreamExt, stream, stream::BoxStream};
 use tokio::sync::{Notify, broadcast};
 
 pub use self::jobs::JobWatch;
+use self::outage::Outage;
 pub use self::presence::Crowd;
 pub use self::relay::Relay;
 use crate::domain::{
-    BoardEvent, BoardId,
+    BoardEvent, BoardId, Code, Error, Result,
     ports::{Events, Feed, Heard, Wake},
 };
 
@@ -31,6 +32,8 @@ use crate::domain::{
 const EVERY: Duration = Duration::from_secs(1);
 /// How long to wait after a failure.
 const AFTER_FAILURE: Duration = Duration::from_millis(500);
+/// How long one reading may take. A connection that has not answered by then may never do so.
+const READ_WITHIN: Duration = Duration::from_secs(10);
 /// Entries that a follower may be behind before it has to read the table again.
 const CHANNEL: usize = 64;
 /// Entries that a follower may miss and still be told; with more it is cheaper for both to read the board again.
@@ -44,6 +47,10 @@ pub struct Hub(Arc<Inner>);
 
 struct Inner {
     source: Arc<dyn Events>,
+    /// The same for followers that are behind: they do not hold up those that hear what happens.
+    behind: Arc<dyn Events>,
+    reading: Outage,
+    catching_up: Outage,
     watched: Mutex<HashMap<BoardId, Watched>>,
     wake: Notify,
     /// None where there is one process.
@@ -70,11 +77,14 @@ struct Watched {
 }
 
 impl Hub {
-    /// Begins to follow the log. The task ends with the last clone.
+    /// Begins to follow the log. Followers that are behind read it from `behind`. The task ends with the last clone.
     #[must_use]
-    pub fn new(source: Arc<dyn Events>, relay: Option<Relay>) -> Self {
+    pub fn new(source: Arc<dyn Events>, behind: Arc<dyn Events>, relay: Option<Relay>) -> Self {
         let hub = Hub(Arc::new(Inner {
             source,
+            behind,
+            reading: Outage::of("Following the change log"),
+            catching_up: Outage::of("Reading the change log for followers that are behind"),
             watched: Mutex::default(),
             wake: Notify::new(),
             relay: relay.clone(),
@@ -119,15 +129,24 @@ async fn run(inner: Weak<Inner>) {
     loop {
         let Some(hub) = inner.upgrade() else { return };
         let _ = tokio::time::timeout(EVERY, hub.wake.notified()).await;
-        if let Err(error) = read(&hub).await {
-            tracing::warn!(cause = ?error.cause(), "The change log cannot be followed: {error}");
-            tokio::time::sleep(AFTER_FAILURE).await;
+        match read(&hub).await {
+            Ok(()) => hub.reading.works(),
+            Err(error) => {
+                hub.reading.failed(&error);
+                tokio::time::sleep(AFTER_FAILURE).await;
+            }
         }
     }
 }
 
+/// Reads the log, or gives up on a database that does not answer.
+async fn in_time(source: &dyn Events, after: &[(BoardId, i64)]) -> Result<Vec<BoardEvent>> {
+    let late = |_| Error::new(Code::Timeout, "The database takes too long");
+    tokio::time::timeout(READ_WITHIN, source.events(after, PORTION)).await.map_err(late)?
+}
+
 /// Reads what is new of all boards that have followers, until nothing is.
-async fn read(hub: &Inner) -> crate::domain::Result<()> {
+async fn read(hub: &Inner) -> Result<()> {
     loop {
         let after: Vec<(BoardId, i64)> = {
             let mut watched = hub.watched.lock().unwrap_or_else(PoisonError::into_inner);
@@ -137,7 +156,7 @@ async fn read(hub: &Inner) -> crate::domain::Result<()> {
         if after.is_empty() {
             return Ok(());
         }
-        let events = hub.source.events(&after, PORTION).await?;
+        let events = in_time(&*hub.source, &after).await?;
         let is_all = (events.len() as i64) < PORTION;
         let mut watched = hub.watched.lock().unwrap_or_else(PoisonError::into_inner);
         for event in events {
@@ -165,10 +184,12 @@ impl Feed for Hub {
     }
 
     fn follow(&self, board: BoardId, after: i64) -> BoxStream<'static, Arc<BoardEvent>> {
-        let receiver = {
+        // Who begins where others are hears what they hear. Only who is behind, or the first, has to read.
+        let (receiver, is_live) = {
             let mut watched = self.0.watched.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_live = watched.get(&board).is_some_and(|board| board.version == after);
             let new = || Watched { version: after, sender: broadcast::Sender::new(CHANNEL) };
-            watched.entry(board).or_insert_with(new).sender.subscribe()
+            (watched.entry(board).or_insert_with(new).sender.subscribe(), is_live)
         };
         let follower = Follower {
             hub: self.clone(),
@@ -176,7 +197,7 @@ impl Feed for Hub {
             version: after,
             receiver,
             read: VecDeque::new(),
-            is_live: false,
+            is_live,
             skips: false,
         };
         stream::unfold(follower, |mut follower| async move { Some((follower.next().await?, follower)) }).boxed()
@@ -209,8 +230,9 @@ impl Follower {
                 (self.is_live, self.skips) = (true, true);
             }
             if !self.is_live {
-                match self.hub.0.source.events(&[(self.board, self.version)], PORTION).await {
+                match in_time(&*self.hub.0.behind, &[(self.board, self.version)]).await {
                     Ok(events) => {
+                        self.hub.0.catching_up.works();
                         self.is_live = events.is_empty();
                         self.read = events.into();
                         if self.is_live {
@@ -218,7 +240,7 @@ impl Follower {
                         }
                     }
                     Err(error) => {
-                        tracing::warn!(cause = ?error.cause(), "A follower cannot read the change log: {error}");
+                        self.hub.0.catching_up.failed(&error);
                         tokio::time::sleep(AFTER_FAILURE).await;
                     }
                 }
@@ -248,7 +270,6 @@ mod tests {
     use chrono::Utc;
 
     use super::*;
-    use crate::domain::Result;
 
     /// A log that others write to; it also fails when told to.
     #[derive(Default)]
@@ -260,7 +281,7 @@ mod tests {
             let mut state = self.0.lock().unwrap();
             if state.1 > 0 {
                 state.1 -= 1;
-                return Err(crate::domain::Error::internal("a lost connection"));
+                return Err(Error::internal("a lost connection"));
             }
             let event = |board_id, version| BoardEvent {
                 board_id,
@@ -275,16 +296,12 @@ mod tests {
                 .flat_map(|(board, version)| (version + 1..=state.0).take(most as usize).map(|v| event(*board, v)))
                 .collect())
         }
-
-        async fn event_count(&self, _: BoardId) -> Result<i64> {
-            Ok(0)
-        }
     }
 
     #[tokio::test]
     async fn every_follower_is_told_every_version_once() {
         let log = Arc::new(Log::default());
-        let hub = Hub::new(Arc::clone(&log) as Arc<dyn Events>, None);
+        let hub = Hub::new(Arc::clone(&log) as Arc<dyn Events>, Arc::clone(&log) as Arc<dyn Events>, None);
         let board = BoardId::generate();
         log.0.lock().unwrap().0 = 250;
         let mut early = hub.follow(board, 0);
@@ -311,7 +328,7 @@ mod tests {
     #[tokio::test]
     async fn who_is_ahead_of_the_log_keeps_nothing_from_others() {
         let log = Arc::new(Log::default());
-        let hub = Hub::new(Arc::clone(&log) as Arc<dyn Events>, None);
+        let hub = Hub::new(Arc::clone(&log) as Arc<dyn Events>, Arc::clone(&log) as Arc<dyn Events>, None);
         let board = BoardId::generate();
         log.0.lock().unwrap().0 = 10;
         let _ahead = hub.follow(board, 5000);

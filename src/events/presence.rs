@@ -17,9 +17,10 @@ use tokio::{
     sync::{Notify, watch},
     time::{Instant, sleep_until, timeout},
 };
+use uuid::Uuid;
 
 use crate::domain::{
-    BoardId, Code, Error, GONE_AFTER, Outcome, Person, Presence, PresenceId, Refusal, Result,
+    BoardId, Code, Error, GONE_AFTER, Outcome, Person, Presence, PresenceId, Refusal, Result, UserId,
     ports::{PresenceFeed, PresenceTable},
 };
 
@@ -260,7 +261,11 @@ async fn run(crowd: Weak<Inner>) {
             Ok::<(), Error>(())
         };
         match done.await {
-            Ok(()) => is_failing = false,
+            Ok(()) => {
+                if std::mem::take(&mut is_failing) {
+                    tracing::info!("Presence reaches other processes again");
+                }
+            }
             Err(error) => {
                 if !std::mem::replace(&mut is_failing, true) {
                     tracing::warn!(cause = ?error.cause(), "Presence reaches this process only: {error}");
@@ -290,7 +295,11 @@ impl PresenceFeed for Crowd {
         }
         let windows = state.windows.entry((presence.board_id, person)).or_default();
         if windows.len() >= person.most_windows && !windows.contains_key(&presence.id) {
-            let message = format!("At most {} windows of one person on a board", person.most_windows);
+            let message = format!(
+                "At most {} windows of one person on a board; one that says nothing for {} seconds makes room",
+                person.most_windows,
+                GONE_AFTER.as_secs()
+            );
             return Err(Refusal::limit("clientId", person.most_windows as i64, message).into());
         }
         if presence.is_here {
@@ -302,6 +311,27 @@ impl PresenceFeed for Crowd {
         drop(state);
         self.0.wake.notify_one();
         Ok(())
+    }
+
+    fn leave(&self, board: BoardId, person: &Person, user: Option<UserId>) {
+        let mut state = self.0.state();
+        let Some(windows) = state.windows.remove(&(board, *person)) else { return };
+        for id in windows.into_keys() {
+            let goodbye = Presence {
+                id,
+                board_id: board,
+                user,
+                mark: Uuid::now_v7().as_u64_pair().1.cast_signed(),
+                cursor: None,
+                selection: Vec::new(),
+                state: None,
+                is_here: false,
+                seen_at: Utc::now(),
+            };
+            state.said.insert(id, Arc::new(goodbye));
+        }
+        drop(state);
+        self.0.wake.notify_one();
     }
 
     fn follow_presence(&self, board: BoardId) -> BoxStream<'static, Arc<Presence>> {
@@ -350,7 +380,6 @@ impl Follower {
 #[cfg(test)]
 mod tests {
     use async_trait::async_trait;
-    use uuid::Uuid;
 
     use super::*;
     use crate::domain::{Failure, ports::Presences};
@@ -429,6 +458,15 @@ mod tests {
         assert!(show(1).is_ok() && crowd.show(said(board, windows[3], 1.0), other).is_ok());
         crowd.show(Presence { is_here: false, ..said(board, windows[0], 1.0) }, SOMEBODY).unwrap();
         assert!(show(3).is_ok());
+        // Who has to leave goes with all windows.
+        let mut told = crowd.follow_presence(board);
+        for window in [1, 2, 3] {
+            show(window).unwrap();
+        }
+        crowd.leave(board, &SOMEBODY, None);
+        assert!(windows[1..].iter().all(|window| !crowd.0.state().said[window].is_here));
+        assert!(show(0).is_ok());
+        assert_eq!(told.next().await.unwrap().id, windows[0]);
     }
 
     #[test]

@@ -11,15 +11,21 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::BoxStream};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 use crate::domain::{
-    BoardId, Result,
+    BoardId, Code, Error, Result,
     ports::{Heard, Wake, Wire, Wires},
 };
 
 /// How long changes are gathered before they are told.
 const GATHER: Duration = Duration::from_millis(2);
+/// How long a connection may take to be made, and to take a message.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// How often a connection is asked whether it still answers: one that only listens never finds out by itself.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
+/// How long the answer may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// How long to wait after a failure.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -70,7 +76,7 @@ impl Inner {
 async fn run(relay: Weak<Inner>) {
     let mut is_failing = false;
     while let Some(inner) = relay.upgrade() {
-        match inner.wires.connect().await {
+        match in_time(CONNECT_WITHIN, inner.wires.connect()).await {
             Ok((wire, mut heard)) => {
                 if std::mem::take(&mut is_failing) {
                     tracing::info!("Other processes wake this one again");
@@ -79,7 +85,8 @@ async fn run(relay: Weak<Inner>) {
                 inner.wake(&Heard::Any);
                 drop(inner);
                 if let Err(error) = carry(&relay, wire.as_ref(), &mut heard).await {
-                    tracing::warn!(cause = ?error.cause(), "{error}");
+                    is_failing = true;
+                    tracing::warn!(cause = ?error.cause(), "Other processes cannot wake this one, it looks by itself: {error}");
                 }
             }
             Err(error) => {
@@ -93,11 +100,21 @@ async fn run(relay: Weak<Inner>) {
     }
 }
 
+async fn in_time<T>(within: Duration, asked: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = |_| Error::new(Code::Timeout, "The database takes too long");
+    tokio::time::timeout(within, asked).await.map_err(late)?
+}
+
 /// Carries messages until the connection is lost, or nobody needs it any more.
 async fn carry(relay: &Weak<Inner>, wire: &dyn Wire, heard: &mut BoxStream<'static, Heard>) -> Result<()> {
     /// How often a relay that nobody uses is noticed.
     const LOOK: Duration = Duration::from_secs(1);
+    let mut checked = Instant::now();
     while let Some(inner) = relay.upgrade() {
+        if checked.elapsed() > CHECK_EVERY {
+            in_time(ANSWER_WITHIN, wire.check()).await?;
+            checked = Instant::now();
+        }
         tokio::select! {
             message = heard.next() => match message {
                 Some(message) => inner.wake(&message),
@@ -105,7 +122,7 @@ async fn carry(relay: &Weak<Inner>, wire: &dyn Wire, heard: &mut BoxStream<'stat
             },
             () = inner.something.notified() => {
                 tokio::time::sleep(GATHER).await;
-                wire.tell(&inner.take()).await?;
+                in_time(ANSWER_WITHIN, wire.tell(&inner.take())).await?;
             }
             () = tokio::time::sleep(LOOK) => {}
         }

@@ -90,11 +90,11 @@ impl Activity {
         self.activity.at
     }
 
-    /// Who did it; null for holders of a share link.
+    /// Who did it; null for holders of a share link. Who is neither owner nor collaborator is told of the owner and of
+    /// themselves only, and reads null for others.
     async fn actor(&self) -> Result<Option<User>> {
         let Some(actor) = self.activity.user else { return Ok(None) };
-        let account = Box::pin(self.scope.loaders().user(actor)).await?;
-        Ok(account.map(|account| User::new(&self.scope.session, &account)))
+        Ok(Box::pin(self.scope.actor(actor)).await?)
     }
 
     /// To how many things it happened.
@@ -102,7 +102,7 @@ impl Activity {
         self.activity.count
     }
 
-    /// To which, if it was one: a node, a link, the board or an account. Null for viewers who are shut out of a folder.
+    /// To which, if it was one: a node, a link, the board or an account.
     async fn object_id(&self) -> Option<ID> {
         self.activity.object.map(|object| match object {
             AnyId::User(object) => id(object),
@@ -121,8 +121,8 @@ pub(super) struct ActivityRows(Scope);
 impl ActivityRows {
     /// A page of what happened, the last first.
     pub(super) async fn read(scope: &Scope, page: &PageRequest) -> domain::Result<ActivityConnection> {
-        scope.loaders().rests_on_more();
-        let page = scope.session.services.activity(scope.board.granted(), page).await?;
+        let read = scope.session.services.activity(scope.board.granted(), page);
+        let page = scope.loaders().activity_page(&scope.board, page, read).await?;
         Ok(ActivityConnection::new(page, Arc::new(ActivityRows(scope.clone()))))
     }
 
@@ -135,7 +135,9 @@ impl ActivityRows {
     }
 
     async fn total_count(&self) -> domain::Result<i64> {
-        self.0.session.services.activity_count(self.0.board.granted()).await
+        let Scope { session, board } = &self.0;
+        let read = session.services.activity_count(board.granted());
+        session.loaders.activity_count(board, read).await
     }
 }
 

@@ -72,7 +72,6 @@ impl Answer {
 /// What the answer to a request can be found by; `None` where it is never used again.
 pub(super) fn key(viewer: &Viewer, request: &Request) -> Option<AnswerKey> {
     let (account, authority) = viewer.access_class()?;
-    let variables = serde_json::to_vec(&request.variables).ok()?;
     let mut hash = Sha256::new();
     match account {
         Some((user, stamp)) => {
@@ -82,6 +81,19 @@ pub(super) fn key(viewer: &Viewer, request: &Request) -> Option<AnswerKey> {
         }
         None => hash.update([0]),
     }
+    finish(hash, request)
+}
+
+/// What the answer to a request can be found by that is the same for everybody.
+pub(super) fn key_of_all(request: &Request) -> Option<AnswerKey> {
+    if !request.query.contains("__schema") && !request.query.contains("__type") {
+        return None;
+    }
+    finish(Sha256::new_with_prefix([2]), request)
+}
+
+fn finish(mut hash: Sha256, request: &Request) -> Option<AnswerKey> {
+    let variables = serde_json::to_vec(&request.variables).ok()?;
     let operation = request.operation_name.as_deref().unwrap_or_default();
     for part in [request.query.as_bytes(), operation.as_bytes(), &variables] {
         // With its length, so that no two lists of parts look the same.
@@ -96,14 +108,31 @@ pub(super) fn writes(document: &ExecutableDocument) -> bool {
     document.operations.iter().any(|(_, operation)| operation.node.ty == OperationType::Mutation)
 }
 
+/// Whether a document only asks for the schema itself.
+pub(super) fn is_about_schema(document: &ExecutableDocument) -> bool {
+    asks_only_for(document, &["__schema", "__type", "__typename"])
+}
+
+/// Whether the operation of a document that is asked for is a subscription.
+pub(super) fn follows(document: &ExecutableDocument, name: Option<&str>) -> bool {
+    document.operations.iter().any(|(own, operation)| {
+        let is_asked_for = name.is_none() || own.map(|own| own.as_str()) == name;
+        is_asked_for && operation.node.ty == OperationType::Subscription
+    })
+}
+
 /// Whether a document only asks for what its answer can be used again for.
 pub(super) fn is_kept(document: &ExecutableDocument) -> bool {
+    asks_only_for(document, KEPT_ROOTS)
+}
+
+fn asks_only_for(document: &ExecutableDocument, names: &[&str]) -> bool {
     document.operations.iter().all(|(_, operation)| {
         let roots = &operation.node.selection_set.node.items;
         operation.node.ty == OperationType::Query
-            && roots.iter().all(|root| {
-                matches!(&root.node, Selection::Field(field) if KEPT_ROOTS.contains(&field.node.name.node.as_str()))
-            })
+            && roots.iter().all(
+                |root| matches!(&root.node, Selection::Field(field) if names.contains(&field.node.name.node.as_str())),
+            )
     })
 }
 

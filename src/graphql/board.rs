@@ -18,7 +18,7 @@ use super::{
     scalar::{Url, id},
     scope::{Scope, Session},
     search::{self, BoardSearchInput, SearchHitConnection},
-    sharing::{BoardShare, Collaborator},
+    sharing::{BoardShare, Collaborator, SentInvitation},
     user::User,
 };
 use crate::{
@@ -99,9 +99,15 @@ impl Board {
         self.record().board.created_at
     }
 
-    /// When it, or anything on it, last changed.
-    async fn updated_at(&self) -> DateTime<Utc> {
-        self.record().board.updated_at
+    /// When it, or anything on it, last changed. For those who are shut out of a folder: when a node that they see last changed,
+    /// or the time of creation.
+    async fn updated_at(&self) -> Result<DateTime<Utc>> {
+        let board = &self.record().board;
+        if self.0.board.sealed().is_empty() {
+            return Ok(board.updated_at);
+        }
+        let seen = Box::pin(self.0.loaders().last_modified(&self.0.board)).await?;
+        Ok(seen.unwrap_or(board.created_at).max(board.created_at))
     }
 
     /// The account it belongs to.
@@ -183,7 +189,8 @@ impl Board {
     }
 
     /// What happened on the board, the last first, for people to read: it is told half a second later, and what a server that was
-    /// killed noted last is lost. What programs must not miss is in `events`.
+    /// killed noted last is lost. What programs must not miss is in `events`. Who may see the board is told to its owner and
+    /// collaborators only. Those who are shut out of a folder are told of changes of single nodes and links that lie outside.
     async fn activity(
         &self,
         #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
@@ -221,18 +228,30 @@ impl Board {
     /// Share links of the board, newest first, at most 1,000; empty for all but its owner.
     async fn shares(&self) -> Result<Vec<BoardShare>> {
         self.0.loaders().rests_on_more();
-        let shares = Box::pin(self.0.session.services.shares_of(self.0.board.granted())).await?;
-        Ok(shares.into_iter().map(BoardShare).collect())
+        if !service::sharing::sees_shares(self.0.board.granted()) {
+            return Ok(Vec::new());
+        }
+        let shares = Box::pin(self.0.loaders().shares(self.0.board.id())).await?;
+        Ok(shares.iter().cloned().map(BoardShare).collect())
     }
 
-    /// Who was asked to work on the board, in the order of the invitations, at most 1,000; empty for all but its owner and
-    /// collaborators.
+    /// Invitations to the board that nobody has answered, in their order, at most 1,000; empty for all but its owner.
+    async fn invitations(&self) -> Result<Vec<SentInvitation>> {
+        self.0.loaders().rests_on_more();
+        let invitations = Box::pin(self.0.session.services.invitations_to(self.0.board.granted())).await?;
+        Ok(invitations.into_iter().map(SentInvitation).collect())
+    }
+
+    /// Who works on the board, in the order of the invitations, at most 1,000; empty for all but its owner and collaborators.
     async fn collaborators(&self) -> Result<Vec<Collaborator>> {
         self.0.loaders().rests_on_more();
         let session = &self.0.session;
-        let all = Box::pin(session.services.collaborators_of(&session.viewer, self.0.board.granted())).await?;
+        if !self.0.board.granted().sees_people() {
+            return Ok(Vec::new());
+        }
+        let all = Box::pin(self.0.loaders().collaborators(self.0.board.id())).await?;
         let shown = |collaborator| Collaborator { session: Arc::clone(session), collaborator };
-        Ok(all.into_iter().map(shown).collect())
+        Ok(all.iter().cloned().map(shown).collect())
     }
 
     /// Who is on the board at this moment, the last heard of last, at most 1,000.
@@ -314,7 +333,8 @@ pub(super) struct BoardStats {
     chat_count: i32,
     /// Folders.
     folder_count: i32,
-    /// When something on the board last changed; null for a board that was always empty.
+    /// When something on the board last changed; null for a board that was always empty. For those who are shut out of a folder:
+    /// when a node that they see last changed.
     last_modified: Option<DateTime<Utc>>,
 }
 

@@ -12,13 +12,15 @@ use async_graphql::{ContextBase, Pos, Response, ServerError, Value};
 use super::Answer;
 use crate::{
     domain::{Code, Error},
-    telemetry,
+    telemetry::{self, Often},
 };
 
 /// Errors that one answer tells; the others are like them.
 const MAX_ERRORS: usize = 50;
 /// Characters of one message. Messages of the library repeat what they do not like.
 const MAX_MESSAGE_CHARS: usize = 500;
+/// Errors that are no fault of the program, in the log.
+static OFTEN: Often = Often::new();
 
 /// An error at a field, for what is resolved without a resolver's `?`.
 pub(super) fn at<T>(ctx: &ContextBase<'_, T>, pos: Pos, error: Error) -> ServerError {
@@ -45,7 +47,10 @@ fn settle_one(error: &mut ServerError) {
                 tracing::error!(%trace_id, cause = ?own.cause(), path = ?error.path, "Internal error {trace_id}");
                 error.message = format!("Internal error (trace id {trace_id})");
             } else if let Some(cause) = own.cause() {
-                tracing::warn!(code = code.as_str(), %cause, "{own}");
+                // In an outage every answer has the same reason.
+                if let Some(left_out) = OFTEN.line(own.message()) {
+                    tracing::warn!(code = code.as_str(), %cause, left_out, "{own}");
+                }
             }
             code
         }

@@ -122,11 +122,11 @@ impl BoardChanged {
         self.event.at
     }
 
-    /// Whose change it was; null for holders of a share link and for the server itself.
+    /// Whose change it was; null for holders of a share link and for the server itself. Who is neither owner nor collaborator
+    /// of the board is told of the owner and of themselves only, and reads null for others.
     async fn actor(&self) -> Result<Option<User>> {
         let Some(actor) = self.event.actor else { return Ok(None) };
-        let account = Box::pin(self.scope.loaders().user(actor)).await?;
-        Ok(account.map(|account| User::new(&self.scope.session, &account)))
+        Ok(Box::pin(self.scope.actor(actor)).await?)
     }
 
     /// What the client called it: how a client knows its own changes.
@@ -266,7 +266,7 @@ impl EventRows {
         let events = scope.loaders().events(board, after.unwrap_or(0), page.limit as i64 + 1).await?;
         let has_next = events.len() > page.limit;
         let mut rows: Vec<Entry> =
-            entries(after, scope.board.record().board.version, events).into_iter().take(page.limit).collect();
+            entries(after, scope.board.record().board.version, &events).into_iter().take(page.limit).collect();
         for row in &mut rows {
             if let Entry::Changed(event) = row
                 && !names_nothing_hidden(scope, event).await?
@@ -301,12 +301,12 @@ impl EventRows {
 }
 
 /// Puts in where the reader has to read the board again: where versions are missing, or a change cannot be told.
-fn entries(after: Option<i64>, version: i64, events: Vec<domain::BoardEvent>) -> Vec<Entry> {
+fn entries(after: Option<i64>, version: i64, events: &[Arc<domain::BoardEvent>]) -> Vec<Entry> {
     let mut entries = Vec::with_capacity(events.len());
     let mut last = after;
     for event in events {
         let version = event.version;
-        entries.push(if can_be_told(last, &event) { Entry::Changed(Arc::new(event)) } else { Entry::Resync(version) });
+        entries.push(if can_be_told(last, event) { Entry::Changed(Arc::clone(event)) } else { Entry::Resync(version) });
         last = Some(version);
     }
     // A reader from the future (of another database), or of a log that was cut off behind it.
@@ -338,7 +338,8 @@ mod tests {
             Entry::Changed(event) => event.version,
             Entry::Resync(version) => -version,
         };
-        entries(after, version, events).into_iter().map(shown).collect()
+        let events: Vec<_> = events.into_iter().map(Arc::new).collect();
+        entries(after, version, &events).into_iter().map(shown).collect()
     }
 
     #[test]

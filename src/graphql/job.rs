@@ -14,7 +14,10 @@ use super::{
     scalar::id,
     scope::{Scope, Session},
 };
-use crate::domain::{self, JOB_ORDER, JobId, PageRequest};
+use crate::{
+    domain::{self, JOB_ORDER, JobId, JobList, PageRequest},
+    service::job::known,
+};
 
 /// What a job does.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
@@ -173,7 +176,7 @@ impl ProcessingJob {
 /// The jobs of a board: what their connection needs besides the rows.
 pub(super) struct JobRows {
     scope: Scope,
-    statuses: Vec<domain::JobStatus>,
+    list: JobList,
 }
 
 impl JobRows {
@@ -183,9 +186,9 @@ impl JobRows {
         statuses: Vec<domain::JobStatus>,
         page: &PageRequest,
     ) -> domain::Result<ProcessingJobConnection> {
-        scope.loaders().rests_on_more();
-        let page = scope.session.services.jobs(scope.board.granted(), &statuses, page).await?;
-        Ok(ProcessingJobConnection::new(page, Arc::new(JobRows { scope: scope.clone(), statuses })))
+        let list = known(scope.board.granted(), statuses);
+        let page = scope.loaders().job_page(list.clone(), page.clone()).await?;
+        Ok(ProcessingJobConnection::new(page, Arc::new(JobRows { scope: scope.clone(), list })))
     }
 
     fn node(&self, job: &Arc<domain::Job>) -> ProcessingJob {
@@ -197,7 +200,7 @@ impl JobRows {
     }
 
     async fn total_count(&self) -> domain::Result<i64> {
-        self.scope.session.services.job_count(self.scope.board.granted(), &self.statuses).await
+        self.scope.loaders().job_count(self.list.clone()).await
     }
 }
 

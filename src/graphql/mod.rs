@@ -1,7 +1,7 @@
 //! The GraphQL schema: what clients see. One file per noun; resolvers decode ids, ask a loader or a service, and no more.
 //!
 //! [`Api::new`] builds the schema with nothing connected, so the SDL needs no database; [`Api::answer`] answers a request of
-//! a [`Session`]. Mutations have a folder of their own; subscriptions are `subscription.rs`, and run by [`Api::stream`].
+//! a [`Session`]. Mutations have a folder of their own; subscriptions are `subscription.rs`, and run by [`Api::stream`] (`resume.rs`).
 
 mod activity;
 mod admission;
@@ -19,15 +19,20 @@ mod link;
 mod mutation;
 mod node;
 mod node_list;
+mod numbers;
 mod page;
 mod presence;
 mod query;
+mod quota;
 mod resource;
+mod resume;
 mod rows;
 mod scalar;
+mod schema_answers;
 mod scope;
 mod search;
 mod service;
+mod session;
 mod sharing;
 mod subscription;
 mod text;
@@ -36,18 +41,19 @@ mod wire;
 
 use std::sync::Arc;
 
-use async_graphql::{Request, Response, Schema};
-use futures_util::{StreamExt, stream, stream::BoxStream};
+use async_graphql::{Request, Schema};
 
 pub use answer::Answer;
 pub use budget::Budget;
 pub use error::{refusal, refused};
 pub use mutation::Mutation;
+pub use numbers::note_numbers;
 pub use query::Query;
 pub use scope::Session;
 pub use subscription::Subscription;
 pub use wire::Wire;
 
+use self::schema_answers::SchemaAnswers;
 use crate::{
     config::LimitsConfig,
     domain::{self, Code, Error},
@@ -59,6 +65,7 @@ type ApiSchema = Schema<Query, Mutation, Subscription>;
 pub struct Api {
     schema: ApiSchema,
     limits: LimitsConfig,
+    about_schema: SchemaAnswers,
 }
 
 impl Api {
@@ -68,7 +75,7 @@ impl Api {
         let builder = Schema::build(Query, Mutation::default(), Subscription);
         // Who may not ask for the schema is not told either what its names are like.
         let builder = if introspection { builder } else { builder.disable_introspection().disable_suggestions() };
-        Api { schema: builder.finish(), limits }
+        Api { schema: builder.finish(), limits, about_schema: SchemaAnswers::default() }
     }
 
     /// Whether a document would be admitted, with nothing run. For tests and fuzzing of the admission.
@@ -86,12 +93,28 @@ impl Api {
         if let Some(body) = key.and_then(|key| session.loaders.kept_answer(&key)) {
             return Answer { body, ran: true };
         }
+        // Before the request is taken apart: what is kept for everybody is found by exactly what was asked.
+        let about_schema = answer::key_of_all(&request);
         let mut request = match admission::admit(request, &self.limits) {
             Ok(request) => request,
             Err(error) => return refusal(&error),
         };
         if let Err(error) = check_writable(&session, &mut request) {
             return refusal(&error);
+        }
+        if request.parsed_query().is_ok_and(answer::is_about_schema) {
+            let budget = Arc::clone(&session.budget);
+            let run = async {
+                let response = error::settle(self.schema.execute(request.data(session)).await);
+                let is_whole = response.is_ok();
+                let answer = Answer::within(response, &budget, false);
+                let is_kept = is_whole && answer.ran;
+                (answer, is_kept)
+            };
+            return match about_schema {
+                Some(key) => self.about_schema.get(key, run).await,
+                None => run.await.0,
+            };
         }
         let is_kept = request.parsed_query().is_ok_and(answer::is_kept);
         let is_mutation = request.parsed_query().is_ok_and(answer::writes);
@@ -105,39 +128,6 @@ impl Api {
             loaders.keep_answer(key, &answer.body);
         }
         answer
-    }
-}
-
-impl Api {
-    /// Runs one operation as a stream: a subscription with a response for each event, anything else with one.
-    pub fn stream(&self, session: Arc<Session>, request: Request) -> BoxStream<'static, Response> {
-        session.services.count_call(&session.viewer);
-        let refuse = |error| stream::iter([refused(&error)]).boxed();
-        match admission::admit(request, &self.limits) {
-            Ok(mut request) => {
-                if let Err(error) = check_writable(&session, &mut request) {
-                    return refuse(error);
-                }
-                let schema = self.schema.clone();
-                // A socket is older than its operations: who opened it may have lost the right to, meanwhile.
-                let begin = async move {
-                    match session.again().await {
-                        Ok(session) => {
-                            let budget = Arc::clone(&session.budget);
-                            let settle = move |response| {
-                                let exceeded = budget.is_exceeded().then(|| budget.exceeded());
-                                budget.renew();
-                                exceeded.map_or_else(|| error::settle(response), |error| refused(&error))
-                            };
-                            schema.execute_stream(request.data(session)).map(settle).boxed()
-                        }
-                        Err(error) => refuse(error),
-                    }
-                };
-                stream::once(begin).flatten().boxed()
-            }
-            Err(error) => refuse(error),
-        }
     }
 }
 

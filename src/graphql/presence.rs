@@ -29,18 +29,19 @@ impl Presence {
         id(self.presence.id)
     }
 
-    /// Whose window it is; null for guests, who hold a share link and have no account.
+    /// Whose window it is; null for guests, who hold a share link and have no account. Who is neither owner nor collaborator of
+    /// the board is told of the owner and of themselves only: everybody else is a guest to them.
     async fn user(&self) -> Result<Option<User>> {
         let Some(user) = self.presence.user else { return Ok(None) };
-        let account = Box::pin(self.scope.loaders().user(user)).await?;
-        Ok(account.map(|account| User::new(&self.scope.session, &account)))
+        Ok(Box::pin(self.scope.actor(user)).await?)
     }
 
-    /// What to call a guest, the same for as long as the window is open; null for accounts, which have names.
+    /// What to call a window whose `user` is null, the same for as long as it is open; null for all others, who have names.
     async fn guest_name(&self) -> Option<String> {
         let text = self.presence.id.to_string();
         let letters: String = text.chars().rev().take(4).collect();
-        self.presence.user.is_none().then(|| format!("Guest {}", letters.to_uppercase()))
+        let is_named = self.presence.user.is_some_and(|user| self.scope.names(user));
+        (!is_named).then(|| format!("Guest {}", letters.to_uppercase()))
     }
 
     /// Where the cursor is; null when it is nowhere on the board.

@@ -22,10 +22,12 @@ pub(super) fn id(id: impl ToString) -> ID {
     ID(id.to_string())
 }
 
-/// An absolute URL, as text.
+/// An absolute URL of http or https, as text: at most 2,000 characters, without name and password, blanks and characters that
+/// are not seen.
 pub(super) struct Url(pub(super) String);
 
-/// An absolute URL, as text.
+/// An absolute URL of http or https, as text: at most 2,000 characters, without name and password, blanks and characters that
+/// are not seen.
 #[Scalar(name = "URL", specified_by_url = "https://url.spec.whatwg.org/")]
 impl ScalarType for Url {
     fn parse(value: Value) -> InputValueResult<Self> {

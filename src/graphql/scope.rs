@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use async_graphql::Context;
 
-use super::budget::Budget;
+use super::{budget::Budget, user::User};
 use crate::{
-    access::{Granted, Viewer},
-    domain::{BoardId, BoardRecord, ClientAddress, Error, Permission, Result},
+    access::{Granted, Turn, Viewer},
+    domain::{BoardId, BoardRecord, ClientAddress, Error, Permission, Result, UserId},
     loaders::{Loaders, OpenBoard},
     service::Services,
 };
@@ -26,6 +26,10 @@ pub struct Session {
     pub address: ClientAddress,
     /// What this operation may still use.
     pub budget: Arc<Budget>,
+    /// The turn by which it runs. Who only waits for what happens gives it back.
+    pub turn: Arc<Turn>,
+    /// What the client calls itself, if that is known; only shown to the holder of the account.
+    pub user_agent: Option<Arc<str>>,
     /// The loaders of this operation.
     pub loaders: Arc<Loaders>,
     /// The services.
@@ -82,5 +86,21 @@ pub(super) struct Scope {
 impl Scope {
     pub(super) fn loaders(&self) -> &Loaders {
         &self.session.loaders
+    }
+
+    /// Whether the viewer is told that it was this account: the board's people are told of everybody, others of the owner and
+    /// of themselves.
+    pub(super) fn names(&self, id: UserId) -> bool {
+        let is_owner = id == self.board.record().board.owner_id;
+        is_owner || self.board.granted().sees_people() || self.session.viewer.is(id)
+    }
+
+    /// Somebody who did something here, if the viewer is told who it was.
+    pub(super) async fn actor(&self, id: UserId) -> Result<Option<User>> {
+        if !self.names(id) {
+            return Ok(None);
+        }
+        let account = self.loaders().user(id).await?;
+        Ok(account.map(|account| User::new(&self.session, &account)))
     }
 }

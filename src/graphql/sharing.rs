@@ -50,13 +50,13 @@ impl BoardShare {
     }
 }
 
-/// Somebody who was asked to work on a board.
+/// Somebody who works on a board.
 pub(super) struct Collaborator {
     pub(super) session: Arc<Session>,
     pub(super) collaborator: domain::Collaborator,
 }
 
-/// Somebody who was asked to work on a board.
+/// Somebody who works on a board.
 #[Object]
 impl Collaborator {
     /// Who.
@@ -69,7 +69,7 @@ impl Collaborator {
         self.collaborator.role.into()
     }
 
-    /// When they accepted; null while they have not.
+    /// When they accepted. Null for invitations of before version 0.2 that were not answered; others are in `Board.invitations`.
     async fn accepted_at(&self) -> Option<DateTime<Utc>> {
         self.collaborator.accepted_at
     }
@@ -77,6 +77,28 @@ impl Collaborator {
     /// When they were asked.
     async fn invited_at(&self) -> DateTime<Utc> {
         self.collaborator.invited_at
+    }
+}
+
+/// An invitation that was sent to an e-mail address, not yet answered.
+pub(super) struct SentInvitation(pub(super) domain::SentInvitation);
+
+/// An invitation that was sent to an e-mail address, not yet answered. Whether there is an account with the address is not told.
+#[Object]
+impl SentInvitation {
+    /// The address, in lower case.
+    async fn email(&self) -> &str {
+        &self.0.email
+    }
+
+    /// What they may do, once they have accepted.
+    async fn role(&self) -> Permission {
+        self.0.role.into()
+    }
+
+    /// When they were asked.
+    async fn invited_at(&self) -> DateTime<Utc> {
+        self.0.invited_at
     }
 }
 

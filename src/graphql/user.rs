@@ -9,13 +9,15 @@ use super::{
     activity::{UsageMetric, UsagePoint},
     api_key::{ApiKeyConnection, ApiKeyRows},
     board::{BoardConnection, BoardRows},
+    quota::AccountQuota,
     rows::Rows,
     scalar::{Url, id},
     scope::Session,
+    session::{AccountSessionConnection, AccountSessionRows},
     sharing::Invitation,
 };
 use crate::{
-    domain::{API_KEY_ORDER, BoardList, BoardOrder, BoardOrderKey, PageRequest, User as Account},
+    domain::{API_KEY_ORDER, BoardList, BoardOrder, BoardOrderKey, PageRequest, SESSION_ORDER, User as Account},
     service,
 };
 
@@ -65,7 +67,7 @@ impl User {
         self.own().map(|account| account.email.as_str())
     }
 
-    /// Whether the address was confirmed. Null for everybody else.
+    /// Whether the address was verified, see `verifyEmail`. Null for everybody else.
     async fn email_verified(&self) -> Option<bool> {
         self.own().map(|account| account.email_verified)
     }
@@ -104,13 +106,14 @@ impl User {
         self.board_rows(order, page).await
     }
 
-    /// Invitations to work on boards that were not answered yet, newest first; of one's own account.
+    /// Invitations to work on boards that were not answered yet, newest first; of one's own account. None while its e-mail
+    /// address is not verified.
     async fn invitations(&self) -> Result<Vec<Invitation>> {
         self.session.loaders.rests_on_more();
         if self.own().is_none() {
             return Ok(Vec::new());
         }
-        let invitations = Box::pin(self.session.services.invitations(self.account.id)).await?;
+        let invitations = Box::pin(self.session.services.invitations(&self.account)).await?;
         Ok(invitations.into_iter().map(Invitation).collect())
     }
 
@@ -128,6 +131,19 @@ impl User {
         Ok(Box::pin(ApiKeyRows::read(&self.session, self.account.id, &page)).await?)
     }
 
+    /// Sessions of the account that go on, the last begun first. Empty for everybody else, and for API keys.
+    async fn sessions(
+        &self,
+        #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
+        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
+    ) -> Result<AccountSessionConnection> {
+        let page = PageRequest::new(first, after.as_deref(), last, before.as_deref(), SESSION_ORDER)?;
+        self.session.loaders.rests_on_more();
+        Ok(Box::pin(AccountSessionRows::read(&self.session, self.account.id, &page)).await?)
+    }
+
     /// How much the account used, hour by hour, the first hour first; hours without use are left out. Of one's own account; empty
     /// for everybody else. What was used in the last second may not be counted yet.
     async fn usage(
@@ -142,6 +158,15 @@ impl User {
         }
         let points = Box::pin(self.session.services.usage(self.account.id, metric.into(), from, to)).await?;
         Ok(points.into_iter().map(UsagePoint::from).collect())
+    }
+
+    /// How much the account has and may have by its plan. Null for everybody else.
+    async fn quota(&self) -> Result<Option<AccountQuota>> {
+        self.session.loaders.rests_on_more();
+        let Some(account) = self.own() else { return Ok(None) };
+        let services = &self.session.services;
+        let usage = Box::pin(services.account_usage(account.id)).await?;
+        Ok(Some(AccountQuota::new(&usage, &services.limits_of(account).unwrap_or_default())))
     }
 
     /// Boards of the account that changed last, newest first; of one's own account.

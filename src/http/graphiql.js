@@ -25,7 +25,8 @@ const token = new URLSearchParams(location.hash.slice(1)).get("token");
 if (token) history.replaceState(null, "", location.pathname + location.search);
 
 const props = {
-  fetcher: GraphiQL.createFetcher({ url: "/graphql" }),
+  // Beside this page, wherever a proxy has put both.
+  fetcher: GraphiQL.createFetcher({ url: new URL("graphql", document.baseURI).href }),
   defaultQuery: FIRST_QUERY,
   defaultEditorToolsVisibility: "headers",
   shouldPersistHeaders: false,

@@ -1,7 +1,8 @@
 //! GraphiQL at `/` and `/graphiql`: a page, its own small script and style, and the browser files of the packages.
 //!
 //! With the packages fetched, the page asks no other host for anything, and its Content-Security-Policy says so. Without
-//! them it loads the same files from their usual CDN, each pinned by its hash.
+//! them it loads the same files from their usual CDN, each pinned by its hash. All addresses are relative to the page, so that it works
+//! behind a proxy that serves the gateway below a path.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -41,7 +42,7 @@ impl GraphiqlPage {
         let (mut styles, mut scripts) = (String::new(), String::new());
         for asset in &self.assets {
             let address = match self.folder {
-                Some(_) => format!("/graphiql/assets/{}", asset.name),
+                Some(_) => format!("graphiql/assets/{}", asset.name),
                 None => asset.cdn_url.clone(),
             };
             let integrity = asset.integrity;
@@ -59,8 +60,8 @@ impl GraphiqlPage {
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>RAGBOARD · GraphiQL</title>\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <link rel=\"icon\" href=\"data:,\">\n{styles}\
-             <link rel=\"stylesheet\" href=\"/graphiql/page.css\">\n</head>\n<body>\n<div id=\"graphiql\">Loading…</div>\n\
-             {scripts}<script src=\"/graphiql/page.js\"></script>\n</body>\n</html>\n"
+             <link rel=\"stylesheet\" href=\"graphiql/page.css\">\n</head>\n<body>\n<div id=\"graphiql\">Loading…</div>\n\
+             {scripts}<script src=\"graphiql/page.js\"></script>\n</body>\n</html>\n"
         )
     }
 

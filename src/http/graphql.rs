@@ -14,11 +14,13 @@ use axum::{
     response::{IntoResponse, Response as HttpResponse},
 };
 use bytes::Bytes;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Gateway, follow, identity, origin};
+use super::{Gateway, device, follow, identity, origin, turn};
 use crate::{
-    domain::{Code, Error, Result},
-    graphql::{Answer, Budget, Session, refusal},
+    access::{Caller, Viewer},
+    domain::{ClientAddress, Code, Error, Result},
+    graphql::{Answer, Budget, Session, note_numbers, refusal},
     loaders::Loaders,
 };
 
@@ -50,8 +52,7 @@ pub(super) async fn post(
     headers: HeaderMap,
     body: Body,
 ) -> HttpResponse {
-    let request = match tokio::time::timeout(gateway.limits.request_timeout, read_body(&gateway, &headers, body)).await
-    {
+    let request = match timeout(gateway.limits.request_timeout, read_body(&gateway, &headers, body)).await {
         Ok(request) => request,
         Err(_) => Err(Error::new(Code::Timeout, "The request did not arrive in time")),
     };
@@ -72,12 +73,15 @@ async fn read_body(gateway: &Gateway, headers: &HeaderMap, body: Body) -> Result
     let unreadable =
         |error: serde_json::Error| invalid_document(&format!("The body is not a GraphQL request in JSON: {error}"));
     if body.trim_ascii_start().first() != Some(&b'[') {
-        return serde_json::from_slice(&body).map(BatchRequest::Single).map_err(unreadable);
+        let mut request: Request = serde_json::from_slice(&body).map_err(unreadable)?;
+        note_numbers(std::slice::from_mut(&mut request), &body);
+        return Ok(BatchRequest::Single(request));
     }
-    let requests: Vec<Request> = serde_json::from_slice(&body).map_err(unreadable)?;
+    let mut requests: Vec<Request> = serde_json::from_slice(&body).map_err(unreadable)?;
     if requests.is_empty() || requests.len() > MAX_BATCH {
         return Err(invalid_document(&format!("A batch holds 1 to {MAX_BATCH} requests")));
     }
+    note_numbers(&mut requests, &body);
     Ok(BatchRequest::Batch(requests))
 }
 
@@ -90,7 +94,7 @@ fn too_large(gateway: &Gateway) -> Error {
 }
 
 async fn answer(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     headers: &HeaderMap,
     peer: SocketAddr,
     request: Result<BatchRequest>,
@@ -109,8 +113,8 @@ async fn answer(
             }
             return match gateway.followers.join(address) {
                 Ok(place) => {
-                    let session = follow::session(gateway, viewer, address, only_reads);
-                    follow::events(gateway, session, request, place)
+                    let results = turn::operation(Arc::clone(gateway), viewer, address, only_reads, request);
+                    follow::events(results, place)
                 }
                 Err(error) => refused(headers, &error),
             };
@@ -120,23 +124,14 @@ async fn answer(
                 .get(header::CACHE_CONTROL)
                 .and_then(|value| value.to_str().ok())
                 .is_some_and(|value| value.to_ascii_lowercase().contains("no-cache"));
-            let reads = if past_cache { &gateway.reads_past_cache } else { &gateway.reads };
-            let session = || {
-                Arc::new(Session {
-                    viewer: viewer.clone(),
-                    only_reads,
-                    address,
-                    budget: Arc::new(Budget::new(&gateway.limits)),
-                    loaders: Arc::new(Loaders::new(Arc::clone(reads))),
-                    services: Arc::clone(&gateway.services),
-                })
-            };
+            let user_agent = device::user_agent(headers);
+            let asker = Asker { viewer, address, only_reads, past_cache, user_agent };
             match request {
-                BatchRequest::Single(request) => run(gateway, session(), request).await,
+                BatchRequest::Single(request) => run(gateway, &asker, request).await,
                 BatchRequest::Batch(requests) => {
                     let mut answers = Vec::with_capacity(requests.len());
                     for request in requests {
-                        answers.push(run(gateway, session(), request).await.body);
+                        answers.push(run(gateway, &asker, request).await.body);
                     }
                     Answer { body: as_list(&answers), ran: true }
                 }
@@ -148,8 +143,34 @@ async fn answer(
     write(headers, if refuses { StatusCode::BAD_REQUEST } else { StatusCode::OK }, response)
 }
 
-async fn run(gateway: &Gateway, session: Arc<Session>, request: Request) -> Answer {
-    match tokio::time::timeout(gateway.limits.request_timeout, gateway.api.answer(session, request)).await {
+/// Who asks, and how.
+struct Asker {
+    viewer: Viewer,
+    address: ClientAddress,
+    only_reads: bool,
+    past_cache: bool,
+    user_agent: Option<Arc<str>>,
+}
+
+async fn run(gateway: &Gateway, asker: &Asker, request: Request) -> Answer {
+    let deadline = Instant::now() + gateway.limits.request_timeout;
+    let caller = Caller::of(&asker.viewer, asker.address);
+    let turn = match turn::turn(gateway, caller).await {
+        Ok(turn) => turn,
+        Err(error) => return refusal(&error),
+    };
+    let reads = if asker.past_cache { &gateway.reads_past_cache } else { &gateway.reads };
+    let session = Arc::new(Session {
+        viewer: asker.viewer.clone(),
+        only_reads: asker.only_reads,
+        address: asker.address,
+        budget: Arc::new(Budget::new(&gateway.limits)),
+        turn: Arc::new(turn),
+        user_agent: asker.user_agent.clone(),
+        loaders: Arc::new(Loaders::new(Arc::clone(reads))),
+        services: Arc::clone(&gateway.services),
+    });
+    match timeout_at(deadline, caller.scope(gateway.api.answer(session, request))).await {
         Ok(answer) => answer,
         Err(_) => refusal(&Error::new(Code::Timeout, "Answering took longer than it may; ask for less")),
     }

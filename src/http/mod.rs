@@ -1,28 +1,43 @@
 //! The program on the network: the router and the whole stack of layers, in order.
 //!
-//! A request is identified (`identity.rs`), read within bounds and run (`graphql.rs`); who follows comes by `socket.rs` or
-//! `follow.rs`, from pages that `origin.rs` lets in. Probes and metrics (`probes.rs`) and GraphiQL (`graphiql.rs`) stand beside. What a document means is not decided here.
+//! Connections are accepted in `listener.rs`. What proxies say of a request is settled first (`forwarded.rs`). Then it is
+//! identified (`identity.rs`), read within bounds and run (`graphql.rs`) in its turn (`turn.rs`). Who follows comes by
+//! `socket.rs` or `follow.rs`, from pages that `origin.rs` lets in. Probes and metrics (`probes.rs`) and GraphiQL
+//! (`graphiql.rs`) stand beside. What a document means is not decided here.
 
+mod connection;
+mod connections;
+mod device;
 mod follow;
 mod followers;
+mod forwarded;
 mod graphiql;
 mod graphql;
 mod identity;
+mod listener;
 mod origin;
 mod probes;
 mod socket;
+mod turn;
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
-use axum::{Router, routing::get};
-use tower::ServiceBuilder;
+use axum::{
+    Router,
+    extract::{ConnectInfo, Request},
+    routing::get,
+};
+use tower::{ServiceBuilder, util::MapRequestLayer};
 use tower_http::{CompressionLevel, compression::CompressionLayer, decompression::RequestDecompressionLayer};
 
+pub use connections::Connections;
 pub use followers::Followers;
 pub use graphiql::{Asset, GraphiqlPage};
+pub use listener::serve;
 pub use probes::{Probe, Sample};
 
 use crate::{
+    access::Turns,
     config::{HttpConfig, LimitsConfig},
     domain::ports::Reads,
     graphql::Api,
@@ -39,6 +54,8 @@ pub struct Gateway {
     pub reads: Arc<dyn Reads>,
     /// Reads past memory, for `Cache-Control: no-cache`.
     pub reads_past_cache: Arc<dyn Reads>,
+    /// Turns of operations.
+    pub turns: Turns,
     /// Who follows over sockets and streams.
     pub followers: Arc<Followers>,
     /// Health and metrics.
@@ -63,7 +80,13 @@ pub fn router(gateway: Gateway) -> Router {
     if gateway.graphiql.is_some() {
         router = graphiql::routes(router);
     }
+    let settled = Arc::clone(&gateway);
+    let settle = move |request: Request| {
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
+        forwarded::settle(&settled.http, peer, request)
+    };
     let layers = ServiceBuilder::new()
+        .layer(MapRequestLayer::new(settle))
         .layer(origin::cors(&gateway.http))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         // Bodies are bounded after they are decompressed, in graphql.rs.

@@ -12,12 +12,12 @@ use axum::{
         ConnectInfo, State, WebSocketUpgrade,
         ws::{CloseFrame, Message, WebSocket},
     },
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response as HttpResponse},
 };
 use bytes::Bytes;
 use futures_util::{
-    FutureExt, SinkExt, StreamExt,
+    SinkExt, StreamExt,
     stream::{self, AbortHandle, BoxStream, SelectAll, SplitSink, SplitStream},
 };
 use serde::{Deserialize, Serialize};
@@ -27,11 +27,11 @@ use tokio::{
     time::{Instant, interval_at, timeout},
 };
 
-use super::{Gateway, follow, followers::Place, graphql, identity, origin};
+use super::{Gateway, followers::Place, graphql, identity, origin, turn};
 use crate::{
     access::Viewer,
     domain::{ClientAddress, Code, Error, Result},
-    graphql::{Wire, refused},
+    graphql::{Wire, note_numbers, refused},
 };
 
 const PROTOCOL: &str = "graphql-transport-ws";
@@ -39,8 +39,9 @@ const PROTOCOL: &str = "graphql-transport-ws";
 const READ_BUFFER_BYTES: usize = 4 << 10;
 /// How long a client may take to say who it is.
 const INIT_WITHIN: Duration = Duration::from_secs(10);
-/// Time between two pings. Whoever is not heard of between two of them is gone.
-const PING_EVERY: Duration = Duration::from_secs(15);
+/// Time between two pings: less than proxies wait (60 s), and no more than ten thousand quiet sockets can have for little work.
+/// Whoever is not heard of between two of them is gone.
+const PING_EVERY: Duration = Duration::from_secs(30);
 /// How long one message may wait until the client reads it.
 const READ_WITHIN: Duration = Duration::from_secs(30);
 /// How long a closed socket may take to be closed by the other side, too.
@@ -99,8 +100,8 @@ enum ToClient<'a> {
     },
 }
 
-/// The results of an operation under its name, and `None` at its end.
-type Results = BoxStream<'static, (String, Option<Response>)>;
+/// The results of an operation under its name, and `None` at its end. An error says that the client has to come back.
+type Results = BoxStream<'static, (String, Option<Result<Response>>)>;
 
 pub(super) async fn open(
     State(gateway): State<Arc<Gateway>>,
@@ -204,7 +205,9 @@ impl Socket<'_> {
                     }
                 }
                 Some((id, result)) = self.results.next(), if !self.results.is_empty() => match result {
-                    Some(result) => self.tell(&ToClient::Next { id: &id, payload: Wire(&result) }).await,
+                    Some(Ok(result)) => self.tell(&ToClient::Next { id: &id, payload: Wire(&result) }).await,
+                    // An error of one operation would be its end for clients. A closed socket makes them follow again.
+                    Some(Err(lost)) => Err(ending(1013, lost.message().to_owned())),
                     None => {
                         self.operations.remove(&id);
                         self.tell(&ToClient::Complete { id: &id }).await
@@ -226,7 +229,10 @@ impl Socket<'_> {
         let invalid = |error: serde_json::Error| ending(4400, format!("Not a message of {PROTOCOL}: {error}"));
         match serde_json::from_slice(message).map_err(invalid)? {
             FromClient::ConnectionInit { payload } => self.identify(&payload.unwrap_or_default()).await,
-            FromClient::Subscribe { id, payload } => self.begin(id, *payload).await,
+            FromClient::Subscribe { id, mut payload } => {
+                note_numbers(std::slice::from_mut(&mut *payload), message);
+                self.begin(id, *payload).await
+            }
             FromClient::Complete { id } => {
                 if let Some(operation) = self.operations.remove(&id) {
                     operation.abort();
@@ -242,8 +248,8 @@ impl Socket<'_> {
         let Some(identified) = self.identified.take() else {
             return Err(ending(4429, "Too many initialisation requests"));
         };
-        let viewer = match credentials(payload) {
-            Ok(headers) => identity::viewer(self.gateway, &headers, self.address).await,
+        let viewer = match identity::Presented::in_payload(payload) {
+            Ok(presented) => identity::viewer_of(self.gateway, presented, self.address).await,
             Err(error) => Err(error),
         };
         let refused = |error: Error| match error.code() {
@@ -275,16 +281,10 @@ impl Socket<'_> {
             self.tell(&ToClient::Next { id: &id, payload: Wire(&refused) }).await?;
             return self.tell(&ToClient::Complete { id: &id }).await;
         }
-        let (gateway, address) = (Arc::clone(self.gateway), self.address);
-        let results = async move {
-            // Each operation anew: the credentials may have ended a moment ago.
-            match gateway.services.viewer_again(&viewer).await {
-                Ok(viewer) => gateway.api.stream(follow::session(&gateway, viewer, address, false), request),
-                Err(error) => stream::iter([refused(&error)]).boxed(),
-            }
-        };
+        // The API asks each time anew who this is: the credentials may have ended a moment ago.
+        let results = turn::operation(Arc::clone(self.gateway), viewer, self.address, false, request);
         let (name, end) = (id.clone(), stream::iter([None]));
-        let results = results.flatten_stream().map(Some).chain(end).map(move |result| (name.clone(), result));
+        let results = results.map(Some).chain(end).map(move |result| (name.clone(), result));
         let (results, operation) = stream::abortable(results);
         self.operations.insert(id, operation);
         self.results.push(results.boxed());
@@ -306,23 +306,4 @@ impl Socket<'_> {
             Err(_) => Err(ending(1013, "Nothing was read for too long")),
         }
     }
-}
-
-/// The credentials of a `connection_init`, as the headers they stand for: browsers cannot set headers on a WebSocket.
-fn credentials(payload: &Value) -> Result<HeaderMap> {
-    let mut headers = HeaderMap::new();
-    let Some(fields) = payload.as_object() else { return Ok(headers) };
-    for (name, value) in fields {
-        let is_credential = ["authorization", identity::SHARE_TOKEN, identity::SHARE_PASSWORD, identity::UNLOCK_TOKEN]
-            .iter()
-            .any(|known| name.eq_ignore_ascii_case(known));
-        if !is_credential {
-            continue;
-        }
-        let invalid = || Error::unauthenticated(format!("{name} is no text that a header may hold"));
-        let text = value.as_str().ok_or_else(invalid)?;
-        let name = HeaderName::try_from(name.as_str()).map_err(|_| invalid())?;
-        headers.append(name, HeaderValue::try_from(text).map_err(|_| invalid())?);
-    }
-    Ok(headers)
 }

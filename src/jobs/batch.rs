@@ -9,8 +9,8 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use super::{Beat, Handler, Shared, Stop};
-use crate::domain::{Ending, Error, Job, Result};
+use super::{Beat, Handler, Shared, Stop, beat::Left};
+use crate::domain::{Ending, Error, Job, JobStatus, Result};
 
 /// How long to wait between the tries of telling how jobs ended; after the last they come back as those of a lost program.
 const BETWEEN_TRIES: [Duration; 5] = [
@@ -99,7 +99,11 @@ fn endings(jobs: &[Job], beat: &Beat, became: Became) -> Vec<(Job, Ending)> {
     let ending = |job: &Job| {
         let result = results.next().unwrap_or_else(|| Err(Error::internal("the handler said nothing of the job")));
         let ending = match result {
-            Ok(()) => Ending::Done(beat.take_result(job.id)),
+            Ok(()) => match beat.left(job.id) {
+                None => Ending::Done(beat.take_result(job.id)),
+                Some(Left::All) => Ending::GivenBack,
+                Some(Left::Over(part)) => Ending::Sliced(part),
+            },
             Err(error) => {
                 let (id, job_type, attempt) = (job.id.to_string(), job.job_type.as_str(), job.attempts);
                 tracing::warn!(job = id, job_type, attempt, cause = ?error.cause(), "A job failed: {error}");
@@ -116,7 +120,13 @@ async fn tell(shared: &Shared, worker: &str, endings: &[(Job, Ending)]) {
     loop {
         match shared.queue.settle(worker, endings).await {
             Ok(jobs) => {
-                shared.tally.ended(&jobs);
+                let goes_on = |job: &Job| {
+                    endings.iter().any(|(of, ending)| of.id == job.id && matches!(ending, Ending::Sliced(_)))
+                };
+                // A slice is no try that ended.
+                let ended: Vec<Job> =
+                    jobs.into_iter().filter(|job| job.status != JobStatus::Pending || !goes_on(job)).collect();
+                shared.tally.ended(&ended);
                 return;
             }
             Err(error) => match waits.next() {

@@ -18,6 +18,16 @@ struct State {
     progress: HashMap<JobId, f32>,
     results: HashMap<JobId, Value>,
     unwanted: HashSet<JobId>,
+    left: HashMap<JobId, Left>,
+}
+
+/// What is left of a job whose handler went well.
+#[derive(Clone, Copy)]
+pub(super) enum Left {
+    /// Everything: the batch was long enough without it.
+    All,
+    /// What is over this part, 0 to 1.
+    Over(f32),
 }
 
 impl Beat {
@@ -37,6 +47,19 @@ impl Beat {
         locked(&self.0).results.insert(job, result);
     }
 
+    /// Says that a slice of a long job is done, which makes this part of it, 0 to 1. The job ends its turn when the handler answers
+    /// `Ok`, and goes on as bulk work when its next turn comes.
+    pub fn slice_done(&self, job: JobId, part: f32) {
+        self.progress(job, part);
+        let part = if part.is_finite() { part.clamp(0.0, 1.0) } else { 0.0 };
+        locked(&self.0).left.insert(job, Left::Over(part));
+    }
+
+    /// Says that a job was not begun, because the others of the batch took long enough: it keeps its place in the queue.
+    pub fn not_begun(&self, job: JobId) {
+        locked(&self.0).left.insert(job, Left::All);
+    }
+
     /// Whether the job was cancelled, or taken away, since it began; known some seconds later. Its result is not asked for.
     #[must_use]
     pub fn is_unwanted(&self, job: JobId) -> bool {
@@ -53,6 +76,10 @@ impl Beat {
         let mut state = locked(&self.0);
         state.unwanted = batch.iter().map(|job| job.id).filter(|job| !wanted.contains(job)).collect();
         state.unwanted.len() == batch.len()
+    }
+
+    pub(super) fn left(&self, job: JobId) -> Option<Left> {
+        locked(&self.0).left.get(&job).copied()
     }
 
     pub(super) fn take_result(&self, job: JobId) -> Option<Value> {

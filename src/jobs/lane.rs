@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{Bells, Handler, Shared, Stop, batch};
 use crate::domain::{
-    BoardId, Job, JobClaim,
+    JobClaim, Turns,
     job::{IMPORT_PRIORITY, LEAST_PRIORITY},
 };
 
@@ -46,7 +46,7 @@ async fn run(lane: Lane, shared: Arc<Shared>, bells: Bells, mut stopping: watch:
     let Lane { handler, least_priority, bell } = lane;
     let slots = Arc::new(Semaphore::new(handler.parallel().max(1)));
     let mut batches = JoinSet::new();
-    let (mut served, mut number, mut is_failing) = (None, 0_u64, false);
+    let (mut turns, mut number, mut is_failing) = (Turns::default(), 0_u64, false);
     while *stopping.borrow_and_update() == Stop::No {
         while batches.try_join_next().is_some() {}
         let slot = tokio::select! {
@@ -60,13 +60,13 @@ async fn run(lane: Lane, shared: Arc<Shared>, bells: Bells, mut stopping: watch:
             least_priority,
             most: handler.batch().max(1),
             worker: worker.clone(),
-            after: served,
+            turns: turns.clone(),
         };
         let claimed = if (shared.is_paused)() { Ok(Vec::new()) } else { shared.queue.claim(&claim).await };
         match claimed {
             Ok(jobs) if !jobs.is_empty() => {
                 is_failing = false;
-                served = last_served(served, &jobs);
+                turns.served(&jobs);
                 shared.feed.jobs_changed();
                 let batch = batch::run(Arc::clone(&shared), Arc::clone(&handler), worker, jobs, stopping.clone());
                 let bells = bells.clone();
@@ -93,54 +93,4 @@ async fn run(lane: Lane, shared: Arc<Shared>, bells: Bells, mut stopping: watch:
         }
     }
     while batches.join_next().await.is_some() {}
-}
-
-/// The board whose turn was last: turns go upwards from the one that was served before, and around.
-fn last_served(before: Option<BoardId>, jobs: &[Job]) -> Option<BoardId> {
-    let boards = || jobs.iter().map(|job| job.board_id);
-    boards().filter(|board| Some(*board) <= before).max().or_else(|| boards().max())
-}
-
-#[cfg(test)]
-mod tests {
-    use chrono::Utc;
-    use serde_json::json;
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::domain::{JobId, JobStatus, JobType};
-
-    fn job(board: u128) -> Job {
-        Job {
-            id: JobId::generate(),
-            board_id: BoardId(Uuid::from_u128(board)),
-            node_id: None,
-            job_type: JobType::ExtractText,
-            status: JobStatus::Running,
-            priority: 5,
-            attempts: 1,
-            max_attempts: 3,
-            postponed: 0,
-            progress: 0.0,
-            error_message: None,
-            payload: json!({}),
-            result: None,
-            created_at: Utc::now(),
-            scheduled_for: Utc::now(),
-            started_at: None,
-            completed_at: None,
-            changed_at: Utc::now(),
-        }
-    }
-
-    #[test]
-    fn turns_go_around() {
-        let id = |board: u128| Some(BoardId(Uuid::from_u128(board)));
-        let served = |before, boards: &[u128]| last_served(before, &boards.iter().map(|b| job(*b)).collect::<Vec<_>>());
-        assert_eq!(served(None, &[3, 1, 2]), id(3));
-        assert_eq!(served(id(3), &[7, 4]), id(7));
-        assert_eq!(served(id(3), &[7, 1, 2]), id(2), "after the last board came the first ones");
-        assert_eq!(served(id(3), &[3]), id(3));
-        assert_eq!(served(id(3), &[]), None);
-    }
 }

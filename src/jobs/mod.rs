@@ -1,7 +1,7 @@
 //! Background work: takes jobs from the queue and hands them, batch by batch, to who can do them.
 //!
 //! Each handler has a lane of its own, so that quick work never waits behind slow work, and slow ones have two, so that an edit
-//! does not wait behind an import. A lane is woken when something was
+//! does not wait behind an import. Accounts take turns, and long jobs end their turn after a slice. A lane is woken when something was
 //! committed here or elsewhere, and looks by itself once a second. What a handler does is in files beside this one; what a job
 //! is, and when it is tried again, is `domain/job.rs`; how the queue is fair is `store/job/queue.rs`.
 //!
@@ -61,6 +61,8 @@ pub trait Handler: Send + Sync {
     /// Does jobs: one result for each, in their order. A job may come twice, also after it was done; it may be given up in the
     /// middle, when the program stops. An error with a code that passes (`Overloaded`, `Timeout`, `RateLimited`, `ReadOnly`)
     /// puts the job off without it being an attempt; others count. The message of an error is shown to whoever sees the node.
+    /// A batch of which somebody has to wait longer than about a second says what is left, by [`Beat::slice_done`] and
+    /// [`Beat::not_begun`], and ends.
     async fn run(&self, jobs: &[Job], beat: &Beat) -> Vec<Result<()>>;
 }
 
@@ -175,11 +177,17 @@ impl Running {
     }
 
     /// Stops: begins nothing new, lets what runs end for as long as the settings say, and gives the rest back.
-    pub async fn drain(mut self) {
+    pub async fn drain(self) {
+        let patience = self.shared.config.drain;
+        self.drain_within(patience).await;
+    }
+
+    /// The same, but what runs has no longer than this to end, whatever the settings say.
+    pub async fn drain_within(mut self, patience: Duration) {
         let Running { shared, stop, tasks, .. } = &mut self;
         stop.send_replace(Stop::Drain);
         let ended = async |tasks: &mut JoinSet<()>| while tasks.join_next().await.is_some() {};
-        if timeout(shared.config.drain, ended(tasks)).await.is_ok() {
+        if timeout(patience.min(shared.config.drain), ended(tasks)).await.is_ok() {
             return;
         }
         stop.send_replace(Stop::Now);

@@ -7,7 +7,9 @@
 
 mod basis;
 mod batch;
+mod board_lists;
 mod chunk;
+mod once;
 
 use std::{
     collections::HashMap,
@@ -19,17 +21,20 @@ use std::{
 
 use basis::BasisOfOperation;
 use batch::Batch;
+use board_lists::MOST_SHARES;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use dataloader::cached::Loader;
 use futures_util::try_join;
+use once::Once;
 
 use crate::{
     access::Granted,
     domain::{
-        AnswerKey, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, Chunk, ChunkId, Code, EmbeddingState,
-        Error, GONE_AFTER, Job, JobId, Link, LinkId, LinkList, LinkPageKey, ListedBoard, MeantWords, Node, NodeFilter,
-        NodeId, NodeKey, NodeList, NodeOrder, NodePageKey, NodeScope, NodeText, NodeType, Page, PageRequest, Presence,
-        Result, Sealed, User, UserId,
+        Activity, AnswerKey, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, Chunk, ChunkId, Code,
+        Collaborator, EmbeddingState, Error, EventsAfter, GONE_AFTER, Job, JobId, JobList, Link, LinkId, LinkList,
+        LinkPageKey, ListedBoard, MeantWords, Node, NodeFilter, NodeId, NodeKey, NodeList, NodeOrder, NodeOrderKey,
+        NodePageKey, NodeScope, NodeText, NodeType, Page, PageRequest, Presence, Result, Sealed, Share, User, UserId,
         ports::{BoardView, Reads},
     },
 };
@@ -131,6 +136,14 @@ pub struct Loaders {
     embedding_states: Loading<NodeKey, EmbeddingState>,
     meant_words: Loading<MeantWords, Arc<[bool]>>,
     jobs: Loading<JobId, Option<Arc<Job>>>,
+    event_lists: Loading<EventsAfter, Arc<Vec<Arc<BoardEvent>>>>,
+    event_counts: Loading<BoardId, i64>,
+    share_lists: Loading<BoardId, Arc<Vec<Arc<Share>>>>,
+    collaborator_lists: Loading<BoardId, Arc<Vec<Collaborator>>>,
+    job_pages: Loading<(JobList, PageRequest), Page<Arc<Job>>>,
+    job_counts: Loading<JobList, i64>,
+    activity_pages: Once<(BoardId, Sealed, PageRequest), Page<Activity>>,
+    activity_counts: Once<(BoardId, Sealed), i64>,
 }
 
 impl Loaders {
@@ -152,6 +165,16 @@ impl Loaders {
             link_pages: loader(&reads, |reads, keys| Box::pin(async move { reads.link_pages(&keys).await })),
             link_counts: loader(&reads, |reads, keys| Box::pin(async move { reads.link_counts(&keys).await })),
             jobs: loader(&reads, |reads, keys| Box::pin(async move { reads.jobs(&keys).await })),
+            event_lists: loader(&reads, |reads, keys| Box::pin(async move { reads.event_lists(&keys).await })),
+            event_counts: loader(&reads, |reads, keys| Box::pin(async move { reads.event_counts(&keys).await })),
+            share_lists: loader(&reads, |reads, keys| {
+                Box::pin(async move { reads.share_lists(&keys, MOST_SHARES).await })
+            }),
+            collaborator_lists: loader(&reads, |reads, keys| {
+                Box::pin(async move { reads.collaborator_lists(&keys, MOST_SHARES).await })
+            }),
+            job_pages: loader(&reads, |reads, keys| Box::pin(async move { reads.job_pages(&keys).await })),
+            job_counts: loader(&reads, |reads, keys| Box::pin(async move { reads.job_counts(&keys).await })),
             presences: loader(&reads, |reads, keys| Box::pin(async move { read_presences(&*reads, &keys).await })),
             chunks: loader(&reads, |reads, keys| Box::pin(async move { reads.chunks(&keys).await })),
             chunk_places: loader(&reads, |reads, keys| Box::pin(async move { reads.locate_chunks(&keys).await })),
@@ -161,6 +184,8 @@ impl Loaders {
                 Box::pin(async move { reads.embedding_states(&keys).await })
             }),
             meant_words: loader(&reads, |reads, keys| Box::pin(async move { reads.meant_words(&keys).await })),
+            activity_pages: Once::default(),
+            activity_counts: Once::default(),
             basis: BasisOfOperation::default(),
             reads,
         }
@@ -287,13 +312,13 @@ impl Loaders {
             )
         };
         let links = LinkList { board_id: board.id(), node: None, kinds: Vec::new(), sealed: board.sealed().clone() };
-        let (all, resources, chats, folders, links, stats) = try_join!(
+        let (all, resources, chats, folders, links, last_modified) = try_join!(
             nodes(Vec::new()),
             nodes(vec![NodeType::Resource]),
             nodes(vec![NodeType::Chat]),
             nodes(vec![NodeType::Folder]),
             load(&self.link_counts, links),
-            load(&self.stats, board.id()),
+            self.last_modified(board),
         )?;
         let count = |count: i64| i32::try_from(count).unwrap_or(i32::MAX);
         Ok(BoardStats {
@@ -302,8 +327,25 @@ impl Loaders {
             resource_count: count(resources),
             chat_count: count(chats),
             folder_count: count(folders),
-            last_modified: stats.last_modified,
+            last_modified,
         })
+    }
+
+    /// When a node that the viewer sees last changed.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn last_modified(&self, board: &OpenBoard) -> Result<Option<DateTime<Utc>>> {
+        if let Some(view) = &board.view {
+            return Ok(view.stats().last_modified);
+        }
+        let (scope, sealed) = (NodeScope::Board, board.sealed().clone());
+        let order = NodeOrder { key: NodeOrderKey::Updated, descending: true };
+        let filter = NodeFilter::default();
+        let list = NodeList { board_id: board.id(), scope, link_kinds: Vec::new(), filter, order, sealed };
+        let page = PageRequest { limit: 1, from_end: false, after: None, before: None };
+        let page = load(&self.node_pages, NodePageKey { list, page }).await?;
+        Ok(page.rows.first().map(|node| node.updated_at))
     }
 
     /// Whether a node lies in a folder that the viewer is shut out of.
@@ -433,24 +475,6 @@ impl Loaders {
                 load(&self.link_pages, key).await
             }
         }
-    }
-
-    /// Entries of the change log. They are asked for board by board and are not batched.
-    ///
-    /// # Errors
-    /// Those of the port.
-    pub async fn events(&self, board: BoardId, after: i64, most: i64) -> Result<Vec<BoardEvent>> {
-        self.basis.has_more();
-        self.reads.events(&[(board, after)], most).await
-    }
-
-    /// How many entries the change log of a board has.
-    ///
-    /// # Errors
-    /// Those of the port.
-    pub async fn event_count(&self, board: BoardId) -> Result<i64> {
-        self.basis.has_more();
-        self.reads.event_count(board).await
     }
 
     /// Who is on a board at this moment.

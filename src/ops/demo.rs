@@ -4,7 +4,7 @@ use secrecy::SecretString;
 
 use super::{
     Failure,
-    import::{HANDBOOK, ImportRequest, handbook, import},
+    import::{HANDBOOK, ImportOptions, ImportRequest, handbook, import},
     token,
 };
 use crate::app::App;
@@ -26,8 +26,15 @@ pub(super) async fn ensure(app: &App) -> Result<Demo, Failure> {
         Some(user) => user,
         None => token::ensure_account(&app.store, EMAIL, NAME).await?,
     };
-    let request =
-        ImportRequest { source: handbook(), board_name: HANDBOOK.to_owned(), owner: user.id, is_public: false };
+    let token = app.issue_token(user.id, token::LIFETIME)?;
+    let request = ImportRequest {
+        source: handbook(),
+        board_name: HANDBOOK.to_owned(),
+        owner: user.id,
+        is_public: false,
+        // The pages are in the program: they cannot be missing by mistake, and a start does not fail for them.
+        options: ImportOptions { allow_emptying: true, ..ImportOptions::default() },
+    };
     import(&app.store, request, false).await?;
-    Ok(Demo { email: EMAIL, token: app.issue_token(user.id, token::LIFETIME)? })
+    Ok(Demo { email: EMAIL, token })
 }

@@ -9,7 +9,7 @@ use super::{
     cli::print,
     database::Database,
     demo,
-    import::{ImportRequest, Source, import},
+    import::{ImportOptions, ImportRequest, Source, import},
     token,
 };
 use crate::{
@@ -31,15 +31,24 @@ pub(super) struct ImportArgs {
     /// Let anyone read the board, if it is made.
     #[arg(long)]
     public: bool,
+    /// Go on where the import would remove more than half of what earlier ones made, or finds nothing to import.
+    #[arg(long)]
+    allow_emptying: bool,
+    /// Bring back what somebody deleted on the board, too.
+    #[arg(long)]
+    restore_deleted: bool,
+    /// Write nothing, and print what would be done.
+    #[arg(long)]
+    dry_run: bool,
 }
 
 pub(super) async fn run(config: &Config, args: ImportArgs) -> Result<(), Failure> {
     let database = Database::open(config).await?;
     let outcome = tokio::select! {
         outcome = act(config, &database, args) => outcome,
-        // Dropping the work rolls its one transaction back.
+        // Dropping the work rolls back the slice that was being written.
         interrupted = tokio::signal::ctrl_c() => Err(match interrupted {
-            Ok(()) => Failure::new("Interrupted; the board is as it was"),
+            Ok(()) => Failure::new("Interrupted").hint("What was written stays as it is. Import again for the rest."),
             Err(error) => Failure::new(format!("Cannot wait for Ctrl-C: {error}")),
         }),
     };
@@ -56,6 +65,9 @@ async fn act(config: &Config, database: &Database, args: ImportArgs) -> Result<S
         })?,
         (None, Environment::Development) => match store.user_by_email(demo::EMAIL).await? {
             Some(user) => user,
+            None if args.dry_run => {
+                return Err(Failure::new("There is no account to import for yet").hint("Import without --dry-run."));
+            }
             None => token::ensure_account(&store, demo::EMAIL, demo::NAME).await?,
         },
         (None, _) => return Err(Failure::new("Say whose board it is: --owner EMAIL")),
@@ -65,6 +77,11 @@ async fn act(config: &Config, database: &Database, args: ImportArgs) -> Result<S
         board_name: args.board,
         owner: owner.id,
         is_public: args.public,
+        options: ImportOptions {
+            allow_emptying: args.allow_emptying,
+            restore_deleted: args.restore_deleted,
+            dry_run: args.dry_run,
+        },
     };
     Ok(import(&store, request, true).await?.to_string())
 }

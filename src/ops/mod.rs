@@ -16,6 +16,7 @@ mod migrate;
 mod progress;
 mod read_only;
 mod serve;
+mod surroundings;
 mod token;
 mod worker;
 

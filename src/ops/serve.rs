@@ -1,7 +1,7 @@
 //! `ragboard serve`: from nothing to a server that answers, and back.
 //!
 //! The order of starting: database (an own one if none is named), migrations, partitions, demo content, one
-//! screen that says where everything is, and then the answers. Stopping finishes the requests that run.
+//! screen that says where everything is, and then the answers. Stopping goes the other way: requests, jobs, database.
 
 use std::{
     collections::HashMap,
@@ -11,8 +11,8 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
-use secrecy::ExposeSecret;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use secrecy::{ExposeSecret, SecretString};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -25,13 +25,14 @@ use super::{
     artifacts::{self, Artifact},
     cli::ServeArgs,
     database::Database,
-    demo, embedder, index, token,
+    demo, embedder, index, surroundings, token,
 };
 use crate::{
     app::App,
-    config::{Config, EmbedderKind},
+    config::{Config, EmbedderKind, LimitsConfig},
     domain::{Code, GenerationState, SearchIndex},
-    http::{Asset, GraphiqlPage},
+    http::{self, Asset, Connections, GraphiqlPage},
+    jobs::Running,
     service::Services,
     store::{
         Store, VectorIndexes,
@@ -46,18 +47,36 @@ const DROP_ATTEMPTS: u32 = 30;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(2);
 /// How often it is looked whether there are so many vectors that they want an index.
 const INDEX_EVERY: Duration = Duration::from_secs(60);
-/// How long running requests may take to finish when the server stops.
-const DRAIN: Duration = Duration::from_secs(30);
+/// How long the writing of what happened last may take when the server stops.
+const JOURNAL_WITHIN: Duration = Duration::from_secs(3);
+
+/// Connections to the address that is for metrics only.
+const METRICS_CONNECTIONS: u32 = 64;
+
+/// Servers that answer, each on an address of its own.
+type Servers = JoinSet<std::io::Result<()>>;
 
 pub(super) async fn serve(config: &Config, args: &ServeArgs) -> Result<(), Failure> {
+    raise_descriptors();
+    // A secret that is none should not cost a start of PostgreSQL either.
+    let jwt_secret = token::jwt_secret(config)?;
     // The address is taken first: a port that is in use should not cost a start of PostgreSQL.
     let listener = listen(config.http.address, "--listen or RAGBOARD_LISTEN").await?;
     let metrics_listener = listen_for_metrics(config).await?;
     let graphiql = if config.http.graphiql { Some(graphiql(config).await) } else { None };
     let database = Database::start(config).await?;
-    let served = serve_on(config, args, &database, listener, metrics_listener, graphiql).await;
+    let served = serve_on(config, args, &database, jwt_secret, listener, metrics_listener, graphiql).await;
     let released = database.release().await;
     served.and(released)
+}
+
+/// Lets this process open as many descriptors as the system allows: each connection is one. Services are often started with
+/// a soft limit of 1,024, for programs that cannot deal with more.
+fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!("The limit of open descriptors stays at {:?}: {error}", limit.current);
+    }
 }
 
 async fn listen(address: SocketAddr, setting: &str) -> Result<TcpListener, Failure> {
@@ -75,18 +94,27 @@ pub(super) async fn listen_for_metrics(config: &Config) -> Result<Option<TcpList
     }
 }
 
+/// Places for those who ask for metrics; clients of the API take none of them.
+pub(super) fn connections_for_metrics(config: &Config) -> Arc<Connections> {
+    let limits = LimitsConfig { max_connections: METRICS_CONNECTIONS, ..config.limits.clone() };
+    Connections::new(&config.http, &limits, 0)
+}
+
 async fn serve_on(
     config: &Config,
     args: &ServeArgs,
     database: &Database,
+    jwt_secret: Option<SecretString>,
     listener: TcpListener,
     metrics_listener: Option<TcpListener>,
     graphiql: Option<(GraphiqlPage, Option<Failure>)>,
 ) -> Result<(), Failure> {
-    if !database.is_own() && config.database.migrate {
-        migrations::run(&database.url, Direction::Up).await?;
+    if !database.is_own() {
+        surroundings::check(&database.url).await?;
+        if config.database.migrate {
+            migrations::run(&database.url, Direction::Up).await?;
+        }
     }
-    let jwt_secret = token::jwt_secret(config)?;
     let (models, without_model) = embedder::open(config).await;
     if let Some(failure) = &without_model {
         tracing::warn!("Search goes by words only: {failure}");
@@ -101,7 +129,8 @@ async fn serve_on(
     }
     warn_of_few_connections(config, &app.store).await;
     let with_demo = database.is_own() && !args.no_demo && !config.environment.is_guarded();
-    let demo = if with_demo { Some(demo::ensure(&app).await?) } else { None };
+    // Nobody could use the demo account where its token would not be taken.
+    let demo = if with_demo && jwt_secret.is_some() { Some(demo::ensure(&app).await?) } else { None };
 
     let address = listener.local_addr().map_err(Failure::while_doing("find the port"))?;
     let (page, without_npm) = match graphiql {
@@ -109,12 +138,17 @@ async fn serve_on(
         None => (None, None),
     };
     // The socket listens since the start: whoever connects from here on is answered, so this is said before the answers.
-    announce(address, database, page.is_some(), without_npm.as_ref(), demo.as_ref())?;
+    announce(address, database, page.is_some(), without_npm.as_ref(), demo.as_ref(), jwt_secret.is_some())?;
     let router = app.router(config, page);
     let (stop, stopping) = watch::channel(());
-    let mut servers = vec![tokio::spawn(run(listener, router, stopping.clone()))];
+    let mut servers = Servers::new();
+    let serve = |listener, router, connections| {
+        let (http, stopping) = (config.http.clone(), stopping.clone());
+        async move { http::serve(listener, router, &http, connections, stopping).await }
+    };
+    servers.spawn(serve(listener, router, app.connections()));
     if let Some(listener) = metrics_listener {
-        servers.push(tokio::spawn(run(listener, app.metrics_router(), stopping.clone())));
+        servers.spawn(serve(listener, app.metrics_router(), connections_for_metrics(config)));
     }
     drop(stopping);
     let jobs = app.start_jobs(config, config.jobs.workers);
@@ -133,45 +167,36 @@ async fn serve_on(
 
     let ended = tokio::select! {
         signal = wait_for_signal() => signal.map(|name| tracing::info!("Stopping on {name}; running requests are finished")),
-        ended = first(&mut servers) => ended,
+        ended = servers.join_next() => Err(match ended {
+            Some(Ok(Err(error))) => Failure::new(format!("The server ended: {error}")),
+            Some(Err(error)) => Failure::new(format!("The server ended: {error}")),
+            Some(Ok(Ok(()))) | None => Failure::new("The server ended by itself"),
+        }),
     };
     drop(stop);
     upkeep.abort_all();
-    let finished = async {
-        for server in servers {
-            // A server that ended by itself was reported above.
-            let _ = server.await;
-        }
-    };
-    // Sockets are no requests any more, and streams of events would never end by themselves.
-    let drained = async { tokio::join!(finished, app.dismiss_followers()) };
-    let (in_time, ()) = tokio::join!(tokio::time::timeout(DRAIN, drained), jobs.drain());
-    if in_time.is_err() {
-        tracing::warn!("Requests still ran after {} s and were cut off", DRAIN.as_secs());
-    }
-    app.services.write_journal().await;
+    finish(&app, &mut servers, jobs, config.http.drain).await;
     ended
 }
 
-/// Answers until the sender is dropped, and finishes what runs then.
-pub(super) async fn run(
-    listener: TcpListener,
-    router: Router,
-    mut stopping: watch::Receiver<()>,
-) -> std::io::Result<()> {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service)
-        .with_graceful_shutdown(async move { while stopping.changed().await.is_ok() {} })
-        .await
-}
-
-async fn first(servers: &mut Vec<tokio::task::JoinHandle<std::io::Result<()>>>) -> Result<(), Failure> {
-    let (ended, _, rest) = futures_util::future::select_all(std::mem::take(servers)).await;
-    *servers = rest;
-    match ended {
-        Ok(Ok(())) => Err(Failure::new("The server ended by itself")),
-        Ok(Err(error)) => Err(Failure::new(format!("The server ended: {error}"))),
-        Err(error) => Err(Failure::new(format!("The server ended: {error}"))),
+/// Lets end what runs, for so long or until a second signal, and writes what happened last. The database is needed for both.
+async fn finish(app: &App, servers: &mut Servers, jobs: Running, patience: Duration) {
+    let answered = async { while servers.join_next().await.is_some() {} };
+    // Sockets are no requests any more, and streams of events would never end by themselves.
+    let followed = async { tokio::join!(answered, app.dismiss_followers()) };
+    let requests = async {
+        if tokio::time::timeout(patience, followed).await.is_err() {
+            tracing::warn!("Requests still ran after {} s and were cut off", patience.as_secs_f64());
+        }
+    };
+    tokio::select! {
+        _ = async { tokio::join!(requests, jobs.drain_within(patience)) } => {}
+        Ok(name) = wait_for_signal() => tracing::warn!("Stopping at once on a second signal, {name}"),
+    }
+    // Dropped before the database goes, so that nothing that is cut off is told as anything else.
+    servers.shutdown().await;
+    if tokio::time::timeout(JOURNAL_WITHIN, app.services.write_journal()).await.is_err() {
+        tracing::warn!("What happened last could not be written in {} s", JOURNAL_WITHIN.as_secs());
     }
 }
 
@@ -203,10 +228,11 @@ async fn keep_up(store: Store, events_keep_days: u32) {
     }
 }
 
-/// Has an index built when there are so many vectors that searches would be slow without. A failure is told once.
+/// Has an index built when there are so many vectors that searches would be slow without. A failure is told once, and once
+/// more when it is there at the next look, too.
 async fn keep_indexed(store: Store, services: Arc<Services>, indexes: VectorIndexes, scanned: i64) {
     let mut ticks = tokio::time::interval(INDEX_EVERY);
-    let mut is_failing = false;
+    let mut failures = 0_u32;
     loop {
         ticks.tick().await;
         if services.is_read_only() {
@@ -219,10 +245,13 @@ async fn keep_indexed(store: Store, services: Arc<Services>, indexes: VectorInde
             Ok::<(), Failure>(())
         };
         match built.await {
-            Ok(()) => is_failing = false,
+            Ok(()) => failures = 0,
             Err(failure) => {
-                if !std::mem::replace(&mut is_failing, true) {
-                    tracing::error!("No index could be built; searches compare all vectors: {failure}");
+                failures = failures.saturating_add(1);
+                match failures {
+                    1 => tracing::warn!("No index could be built this time: {failure}"),
+                    2 => tracing::error!("No index could be built; searches compare all vectors: {failure}"),
+                    _ => {}
                 }
             }
         }
@@ -283,6 +312,7 @@ fn announce(
     has_page: bool,
     without_npm: Option<&Failure>,
     demo: Option<&demo::Demo>,
+    signs_tokens: bool,
 ) -> Result<(), Failure> {
     let mut text =
         format!("\nRAGBOARD is ready.\n\n  data      {}\n  API       http://{address}/graphql\n", database.described);
@@ -301,6 +331,10 @@ fn announce(
             demo.email,
             demo.token.expose_secret()
         );
+    }
+    if !signs_tokens {
+        text += "\n  No demo account, and nobody signs in here: tokens come from the issuer of RAGBOARD_JWKS_URL.\n  \
+                 Set RAGBOARD_JWT_SECRET to have this server sign its own, too.\n";
     }
     text += "\n  Ctrl-C stops.\n\n";
     stderr().write_all(text.as_bytes()).map_err(Failure::while_doing("write to the terminal"))

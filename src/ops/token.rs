@@ -11,10 +11,13 @@ use std::{
 use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Failure, cli::print, database::Database};
+use super::{Failure, cli::print, database::Database, local_pg::unprivileged::create_open_dir};
 use crate::{
     access::{SecretHasher, Tokens, secret_hash},
-    config::{Config, Environment},
+    config::{
+        Config, Environment,
+        auth::{MIN_SECRET_BYTES, is_short},
+    },
     domain::User,
     store::Store,
 };
@@ -88,7 +91,7 @@ pub(super) fn jwt_secret(config: &Config) -> Result<Option<SecretString>, Failur
 fn kept_secret(data_dir: &Path) -> Result<SecretString, Failure> {
     let path = data_dir.join(SECRET_FILE);
     let failed = |error| Failure::new(format!("Cannot keep the signing secret in {}: {error}", path.display()));
-    fs::create_dir_all(data_dir).map_err(failed)?;
+    create_open_dir(data_dir).map_err(failed)?;
     let secret = secret_hash::random_token("jwt")?;
     // Written whole under another name and then linked: whoever comes second finds a whole file.
     let draft = data_dir.join(format!("{SECRET_FILE}.{}", std::process::id()));
@@ -99,6 +102,21 @@ fn kept_secret(data_dir: &Path) -> Result<SecretString, Failure> {
     fs::remove_file(&draft).map_err(failed)?;
     match linked {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(failed(error)),
-        _ => Ok(SecretString::from(fs::read_to_string(&path).map_err(failed)?)),
+        _ => {
+            let secret = fs::read_to_string(&path).map_err(failed)?;
+            if !is_short(&secret) {
+                return Ok(SecretString::from(secret));
+            }
+            // Not made anew unasked: it may have been put there by hand, and a key that changes unseen is worse than a stop.
+            let message = format!(
+                "The signing secret in {} is no secret: it has {} bytes, and not at least {MIN_SECRET_BYTES}",
+                path.display(),
+                secret.trim().len()
+            );
+            Err(Failure::new(message).hint(
+                "Delete the file, then the next start makes another secret. Access tokens of before are refused from then on; \
+                 who is signed in gets a new one by the refresh token, tokens of the command line have to be made again.",
+            ))
+        }
     }
 }

@@ -9,9 +9,10 @@ use super::{
     Failure,
     database::Database,
     embedder,
-    serve::{listen_for_metrics, run as serve, wait_for_signal},
+    serve::{connections_for_metrics, listen_for_metrics, wait_for_signal},
+    surroundings,
 };
-use crate::{app::App, config::Config};
+use crate::{app::App, config::Config, http};
 
 pub(super) async fn run(config: &Config) -> Result<(), Failure> {
     // A gateway beside it may have the same settings.
@@ -20,6 +21,9 @@ pub(super) async fn run(config: &Config) -> Result<(), Failure> {
         None
     });
     let database = Database::open(config).await?;
+    if !database.is_own() {
+        surroundings::check(&database.url).await?;
+    }
     let worked = work(config, &database, metrics).await;
     let released = database.release().await;
     worked.and(released)
@@ -40,9 +44,10 @@ async fn work(config: &Config, database: &Database, metrics: Option<TcpListener>
     let jobs = app.start_jobs(config, true);
     let (_stop, stopping) = watch::channel(());
     if let Some(listener) = metrics {
-        let served = serve(listener, app.metrics_router(), stopping);
-        beside.spawn(async {
-            if let Err(error) = served.await {
+        let (router, connections, config) =
+            (app.metrics_router(), connections_for_metrics(config), config.http.clone());
+        beside.spawn(async move {
+            if let Err(error) = http::serve(listener, router, &config, connections, stopping).await {
                 tracing::warn!("Metrics are not told any more: {error}");
             }
         });

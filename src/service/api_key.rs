@@ -16,8 +16,8 @@ use super::{
 use crate::{
     access::{Authority, Viewer, secret_hash::random_token, token_digest},
     domain::{
-        ApiKey, ApiKeyId, ApiKeyScope, Error, NewApiKey, Outcome, Page, PageRequest, Refusal, Result, TokenDigest,
-        User, UserId, ports::ApiKeys,
+        ApiKey, ApiKeyId, ApiKeyScope, ClientAddress, Code, Error, NewApiKey, Outcome, Page, PageRequest, Refusal,
+        Result, TokenDigest, User, UserId, ports::ApiKeys,
     },
 };
 
@@ -52,13 +52,20 @@ impl Services {
     ///
     /// # Errors
     /// `Unauthenticated` when there is no such key, it is revoked or has expired, or its account is deactivated: from
-    /// outside these look the same.
-    pub(super) async fn viewer_of_key(&self, key: &SecretString) -> Result<Viewer> {
+    /// outside these look the same. `RateLimited` when the address has tried many unknown ones.
+    pub(super) async fn viewer_of_key(&self, key: &SecretString, address: ClientAddress) -> Result<Viewer> {
         let key = key.expose_secret();
         if key.len() > MAX_KEY_BYTES {
             return Err(not_good());
         }
-        let viewer = self.viewer_of_digest(&token_digest(key)).await?;
+        let digest = token_digest(key);
+        self.lookups.check(&digest, address)?;
+        let viewer = self.viewer_of_digest(&digest).await;
+        match &viewer {
+            Err(error) if error.code() != Code::Unauthenticated => {}
+            known => self.lookups.was_looked_up(&digest, address, known.is_ok()),
+        }
+        let viewer = viewer?;
         if let Some(key) = viewer.key().filter(|_| !self.is_read_only()) {
             self.key_uses.note(key);
         }

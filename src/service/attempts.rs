@@ -6,16 +6,14 @@
 //! attempt and not a request: whoever puts many into one request calls this many times.
 
 use std::{
-    collections::HashMap,
     hash::Hash,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use super::counters::{Count, Counters};
 use crate::domain::{Code, Error, Result};
 
-/// Keys that are remembered; beyond this the oldest are forgotten.
-const MAX_KEYS: usize = 100_000;
 /// The longest wait between two attempts.
 const LONGEST_DELAY: Duration = Duration::from_secs(15 * 60);
 /// After so long without an attempt, the attempts before are forgotten.
@@ -25,7 +23,24 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
 pub struct Attempts<K> {
     allowed: u32,
     window: Duration,
-    counts: Mutex<HashMap<K, (Instant, u32)>>,
+    counts: Mutex<Counters<K, Within>>,
+}
+
+#[derive(Clone, Copy)]
+struct Within {
+    since: Instant,
+    count: u32,
+    window: Duration,
+}
+
+impl Count for Within {
+    fn weight(&self) -> u32 {
+        self.count
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) >= self.window
+    }
 }
 
 impl<K: Eq + Hash + Clone> Attempts<K> {
@@ -45,16 +60,25 @@ impl<K: Eq + Hash + Clone> Attempts<K> {
 
     fn count_at(&self, key: K, now: Instant) -> Result<()> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        make_room(&mut counts, |(since, _)| *since, now, self.window);
-        let (since, count) = counts.entry(key).or_insert((now, 0));
-        if now.duration_since(*since) >= self.window {
-            (*since, *count) = (now, 0);
+        let fresh = Within { since: now, count: 0, window: self.window };
+        let within = counts.of(key, now, fresh);
+        if within.count >= self.allowed {
+            return Err(too_many(self.window.saturating_sub(now.saturating_duration_since(within.since))));
         }
-        if *count >= self.allowed {
-            return Err(too_many(self.window.saturating_sub(now.duration_since(*since))));
-        }
-        *count += 1;
+        within.count += 1;
         Ok(())
+    }
+
+    /// Whether the key has an attempt left; counts nothing.
+    ///
+    /// # Errors
+    /// As [`Attempts::count`].
+    pub fn check(&self, key: &K) -> Result<()> {
+        let (mut counts, now) = (self.counts.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
+        match counts.get_mut(key).filter(|within| !within.is_over(now) && within.count >= self.allowed) {
+            Some(within) => Err(too_many(self.window.saturating_sub(now.saturating_duration_since(within.since)))),
+            None => Ok(()),
+        }
     }
 
     /// Forgets the attempts of a key, after a success.
@@ -64,8 +88,8 @@ impl<K: Eq + Hash + Clone> Attempts<K> {
 
     /// Takes one attempt back, which turned out to be none; those before it stay counted.
     pub fn take_back(&self, key: &K) {
-        if let Some((_, count)) = self.counts.lock().unwrap_or_else(PoisonError::into_inner).get_mut(key) {
-            *count = count.saturating_sub(1);
+        if let Some(within) = self.counts.lock().unwrap_or_else(PoisonError::into_inner).get_mut(key) {
+            within.count = within.count.saturating_sub(1);
         }
     }
 }
@@ -73,7 +97,7 @@ impl<K: Eq + Hash + Clone> Attempts<K> {
 /// Makes attempts wait: some are free, after the next one second has to pass, then two, four, up to a quarter of an hour.
 pub struct Delays<K> {
     free: u32,
-    counts: Mutex<HashMap<K, Tries>>,
+    counts: Mutex<Counters<K, Tries>>,
 }
 
 #[derive(Clone, Copy)]
@@ -81,6 +105,16 @@ struct Tries {
     count: u32,
     /// When the next one may be made.
     next: Instant,
+}
+
+impl Count for Tries {
+    fn weight(&self) -> u32 {
+        self.count
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.next) >= FORGOTTEN_AFTER
+    }
 }
 
 impl<K: Eq + Hash + Clone> Delays<K> {
@@ -100,25 +134,13 @@ impl<K: Eq + Hash + Clone> Delays<K> {
 
     fn count_at(&self, key: K, now: Instant) -> Result<()> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        make_room(&mut counts, |tries| tries.next, now, FORGOTTEN_AFTER);
-        let fresh = Tries { count: 0, next: now };
-        let tries = counts.entry(key).or_insert(fresh);
-        if now.saturating_duration_since(tries.next) >= FORGOTTEN_AFTER {
-            *tries = fresh;
-        }
+        let tries = counts.of(key, now, Tries { count: 0, next: now });
         if now < tries.next {
             return Err(too_many(tries.next.duration_since(now)));
         }
         tries.count = tries.count.saturating_add(1);
-        tries.next = now + self.delay_after(tries.count);
+        tries.next = now + delay_after(tries.count, self.free);
         Ok(())
-    }
-
-    fn delay_after(&self, count: u32) -> Duration {
-        match count.checked_sub(self.free) {
-            Some(doublings) => Duration::from_secs(1 << doublings.min(16)).min(LONGEST_DELAY),
-            None => Duration::ZERO,
-        }
     }
 
     /// Forgets the attempts of a key, after a success.
@@ -127,27 +149,16 @@ impl<K: Eq + Hash + Clone> Delays<K> {
     }
 }
 
+fn delay_after(count: u32, free: u32) -> Duration {
+    match count.checked_sub(free) {
+        Some(doublings) => Duration::from_secs(1 << doublings.min(16)).min(LONGEST_DELAY),
+        None => Duration::ZERO,
+    }
+}
+
 fn too_many(wait: Duration) -> Error {
     let seconds = wait.as_secs() + 1;
     Error::new(Code::RateLimited, format!("Too many attempts; try again in {seconds} seconds"))
-}
-
-/// Makes room for one more key: what is over goes, else what is oldest.
-fn make_room<K: Eq + Hash + Clone, V>(
-    counts: &mut HashMap<K, V>,
-    since: impl Fn(&V) -> Instant,
-    now: Instant,
-    kept_for: Duration,
-) {
-    if counts.len() < MAX_KEYS {
-        return;
-    }
-    counts.retain(|_, value| now.saturating_duration_since(since(value)) < kept_for);
-    if counts.len() >= MAX_KEYS
-        && let Some(oldest) = counts.iter().min_by_key(|(_, value)| since(value)).map(|(key, _)| key.clone())
-    {
-        counts.remove(&oldest);
-    }
 }
 
 #[cfg(test)]

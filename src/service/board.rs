@@ -45,15 +45,15 @@ pub fn no_such_board() -> Error {
 }
 
 impl Services {
-    /// Checks that a viewer may see a board at this moment, for those who follow it.
+    /// The viewer as it is now, if it may see a board at this moment: for those who follow it.
     ///
     /// # Errors
     /// `Unauthenticated` when a credential has ended, `InvalidArgument` when the board is not there any more, or not for the
     /// viewer; those of the database.
-    pub async fn still_sees(&self, viewer: &Viewer, board: BoardId) -> Result<()> {
+    pub async fn still_sees(&self, viewer: &Viewer, board: BoardId) -> Result<Viewer> {
         let viewer = self.viewer_again(viewer).await?;
         let record = self.ports.reads.boards(&[board]).await?.into_iter().next().flatten();
         let granted = record.and_then(|record| Granted::check(&viewer, &record, Permission::View));
-        granted.map(drop).ok_or_else(no_such_board)
+        granted.map(|_| viewer).ok_or_else(no_such_board)
     }
 }

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{Services, attempts::Attempts};
 use crate::{
-    access::{Granted, Viewer, secret_hash::random_token, token_digest},
+    access::{Caller, Granted, Viewer, secret_hash::random_token, token_digest},
     domain::{BoardId, ClientAddress, NodeId, Outcome, Permission, Refusal, Result, TokenDigest, UNLOCKED_FOR, Unlock},
 };
 
@@ -82,10 +82,14 @@ impl Services {
         if password.expose_secret().len() > MAX_PASSWORD_BYTES {
             return Err(Refusal::forbidden("password", "Wrong password").into());
         }
-        self.folder_gate.0.count((folder, address))?;
-        if !self.shares.hasher().verify(password, &hash).await? {
+        self.lookups.count_password(address)?;
+        let counted = self.folder_gate.0.count((folder, address));
+        counted.inspect_err(|_| self.lookups.take_password_back(address))?;
+        let caller = Caller::of(viewer, address);
+        if !caller.scope(self.shares.hasher().verify(password, &hash)).await? {
             return Err(Refusal::forbidden("password", "Wrong password").into());
         }
+        self.lookups.take_password_back(address);
         self.folder_gate.0.forgive(&(folder, address));
         let token = random_token("unlock")?;
         let unlock = Unlock {

@@ -1,15 +1,24 @@
 //! Making resources searchable: their texts are cut into chunks, which can be found by words at once, and the chunks get vectors.
 //! Both are done beside requests (`jobs/`), and may be done twice.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use crate::domain::{
-    ChunkField, Code, CutText, Cutter, Embedders, Error, GenerationState, NodeId, Provider, Purpose, Result,
-    SearchIndex, SourceText, language,
+use crate::{
+    access::Caller,
+    domain::{
+        ChunkField, Code, CutText, Cutter, Embedder, Embedders, Error, Generation, GenerationState, NodeId, Provider,
+        Purpose, Result, SearchIndex, SourceText, UserId, language,
+    },
 };
+
+/// Bytes of a text that is bulk work: it takes tenths of a second and more to be cut, and edits do not wait behind it.
+pub const LONG_TEXT_BYTES: usize = 64 << 10;
 
 /// What of a resource is cut, longest first to be left out: its end is not searchable.
 const MAX_TEXT_BYTES: usize = 4 << 20;
@@ -80,11 +89,32 @@ impl Indexing {
     /// # Errors
     /// Those of the database and of the tokenizer.
     pub async fn cut(&self, node: NodeId, priority: i32) -> Result<()> {
-        let Some(source) = self.index.source_texts(&[node]).await?.into_iter().next() else { return Ok(()) };
+        self.cut_up_to(node, priority, None).await.map(drop)
+    }
+
+    /// The same for a text of at most so many bytes; how many it has. `None` where it has more: nothing was done.
+    ///
+    /// # Errors
+    /// Those of [`Indexing::cut`].
+    pub async fn cut_up_to(&self, node: NodeId, priority: i32, most: Option<usize>) -> Result<Option<usize>> {
+        let Some(source) = self.index.source_texts(&[node]).await?.into_iter().next() else { return Ok(Some(0)) };
+        let bytes = [&source.content, &source.extracted_text].into_iter().flatten().map(String::len).sum::<usize>();
+        if most.is_some_and(|most| bytes > most) {
+            return Ok(None);
+        }
         let cutter = Arc::clone(&self.cutter);
         // Megabytes take a while, and others wait for this thread.
         let cut = tokio::task::spawn_blocking(move || cut(&*cutter, source)).await.map_err(Error::internal)??;
-        self.index.replace_chunks(&cut, priority).await.map(drop)
+        self.index.replace_chunks(&cut, priority).await?;
+        Ok(Some(bytes))
+    }
+
+    /// Makes the copy of a resource searchable as its original is, without asking a model; whether that was possible.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn copy(&self, from: NodeId, to: NodeId) -> Result<bool> {
+        self.index.copy_chunks(from, to).await
     }
 
     /// Gives vectors to the chunks of resources that have none, by every model that is in use and can be asked here.
@@ -92,6 +122,23 @@ impl Indexing {
     /// # Errors
     /// Those of the database and of the model. What was embedded before stays.
     pub async fn embed(&self, nodes: &[NodeId]) -> Result<()> {
+        while !self.embed_slice(None, nodes, CHUNKS_AT_ONCE).await?.is_empty() {}
+        Ok(())
+    }
+
+    /// Gives vectors to at most so many chunks of resources, in the name of an account, which takes turns with others at the model.
+    /// The resources that still lack some, with the part, 0 to 1, that has all.
+    ///
+    /// # Errors
+    /// Those of [`Indexing::embed`].
+    pub async fn embed_slice(
+        &self,
+        owner: Option<UserId>,
+        nodes: &[NodeId],
+        most: usize,
+    ) -> Result<HashMap<NodeId, f32>> {
+        let caller = owner.map_or(Caller::System, Caller::Account);
+        let mut left = HashMap::new();
         for generation in self.index.generations(&[GenerationState::Active, GenerationState::Building]).await? {
             let embedder = match self.embedders.of(&generation) {
                 Some(embedder) => embedder,
@@ -99,24 +146,40 @@ impl Indexing {
                 None if generation.state == GenerationState::Building => continue,
                 None => return Err(Error::new(Code::Overloaded, "The model in use cannot be asked here")),
             };
-            loop {
-                let chunks = self.index.unembedded(nodes, &generation, CHUNKS_AT_ONCE).await?;
-                if chunks.is_empty() {
-                    break;
-                }
-                let texts: Vec<String> = chunks.iter().map(|chunk| chunk.text.clone()).collect();
-                let vectors = embedder.embed(&texts, Purpose::Passage).await?;
-                if vectors.len() != chunks.len() {
-                    return Err(Error::internal("the model did not answer every text"));
-                }
-                let count = vectors.len() as u64;
-                if !self.index.keep_embeddings(&generation, chunks.into_iter().zip(vectors).collect()).await? {
-                    break;
-                }
-                self.embedded.fetch_add(count, Ordering::Relaxed);
+            let parts = caller.scope(self.embed_by(&*embedder, &generation, nodes, most)).await?;
+            for (node, part) in parts {
+                let least = left.entry(node).or_insert(part);
+                *least = part.min(*least);
             }
         }
-        Ok(())
+        Ok(left)
+    }
+
+    /// The slice of one model.
+    async fn embed_by(
+        &self,
+        embedder: &dyn Embedder,
+        generation: &Generation,
+        nodes: &[NodeId],
+        most: usize,
+    ) -> Result<HashMap<NodeId, f32>> {
+        let chunks = self.index.unembedded(nodes, generation, most.max(1)).await?;
+        if chunks.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let texts: Vec<String> = chunks.iter().map(|chunk| chunk.text.clone()).collect();
+        let vectors = embedder.embed(&texts, Purpose::Passage).await?;
+        if vectors.len() != chunks.len() {
+            return Err(Error::internal("the model did not answer every text"));
+        }
+        let count = vectors.len() as u64;
+        let is_whole = chunks.len() < most;
+        if !self.index.keep_embeddings(generation, chunks.into_iter().zip(vectors).collect()).await? {
+            return Ok(HashMap::new());
+        }
+        self.embedded.fetch_add(count, Ordering::Relaxed);
+        // Fewer than there was room for are all that there were; what is cut meanwhile asks for itself.
+        if is_whole { Ok(HashMap::new()) } else { self.index.embedded_parts(nodes, generation).await }
     }
 }
 

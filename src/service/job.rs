@@ -14,8 +14,8 @@ use super::{
 use crate::{
     access::{Granted, Viewer},
     domain::{
-        AnyId, BoardId, BoardRecord, IdempotencyKey, Job, JobId, JobStatus, JobType, NewJob, NodeId, NodeKey, NodeKind,
-        Outcome, Page, PageRequest, Permission, Refusal, Result,
+        AnyId, BoardId, BoardRecord, IdempotencyKey, Job, JobId, JobList, JobStatus, JobType, NewJob, NodeId, NodeKey,
+        NodeKind, Outcome, Permission, Refusal,
     },
 };
 
@@ -30,28 +30,13 @@ fn no_job(id: JobId) -> Refusal {
     Refusal::not_found("id", format!("There is no job {id}"))
 }
 
+/// The jobs of a board that a viewer may know of; of all states if none is named.
+#[must_use]
+pub fn known(board: &Granted<Arc<BoardRecord>>, statuses: Vec<JobStatus>) -> JobList {
+    JobList { board: board.board_id(), statuses, sealed: board.sealed().clone() }
+}
+
 impl Services {
-    /// A page of the jobs of a board that a viewer may know of, newest first; of all states if none is named.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn jobs(
-        &self,
-        board: &Granted<Arc<BoardRecord>>,
-        statuses: &[JobStatus],
-        page: &PageRequest,
-    ) -> Result<Page<Arc<Job>>> {
-        self.ports.jobs.job_page(board.board_id(), statuses, board.sealed(), page).await
-    }
-
-    /// How many these are.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn job_count(&self, board: &Granted<Arc<BoardRecord>>, statuses: &[JobStatus]) -> Result<i64> {
-        self.ports.jobs.job_count(board.board_id(), statuses, board.sealed()).await
-    }
-
     /// The open jobs of a board, then every job that changes. Who may hear of which is for the caller to check, each time.
     #[must_use]
     pub fn follow_jobs(&self, board: BoardId) -> BoxStream<'static, Arc<Job>> {

@@ -14,7 +14,7 @@ use super::Services;
 use crate::{
     access::{Granted, Viewer},
     domain::{
-        Activity, ActivityKind, AnyId, BoardId, BoardRecord, BoardWrites, Error, Page, PageRequest, Result,
+        Activity, ActivityKind, ActivityOf, AnyId, BoardId, BoardRecord, BoardWrites, Error, Page, PageRequest, Result,
         UsageMetric, UsagePoint, UserId,
         ports::{Activities, Usages},
     },
@@ -156,12 +156,7 @@ impl Services {
     /// # Errors
     /// Those of the database.
     pub async fn activity(&self, board: &Granted<Arc<BoardRecord>>, page: &PageRequest) -> Result<Page<Activity>> {
-        let mut page = self.journal.activities.activity_page(board.board_id(), page).await?;
-        if !board.sealed().is_empty() {
-            // It may have been in a folder that the viewer is shut out of.
-            page.rows.iter_mut().for_each(|activity| activity.object = None);
-        }
-        Ok(page)
+        self.journal.activities.activity_page(&told_to(board), page).await
     }
 
     /// How much happened on a board.
@@ -169,7 +164,7 @@ impl Services {
     /// # Errors
     /// Those of the database.
     pub async fn activity_count(&self, board: &Granted<Arc<BoardRecord>>) -> Result<i64> {
-        self.journal.activities.activity_count(board.board_id()).await
+        self.journal.activities.activity_count(&told_to(board)).await
     }
 
     /// The use of an account, hour by hour.
@@ -188,6 +183,12 @@ impl Services {
         }
         self.journal.usages.usage(user, metric, from, until).await
     }
+}
+
+/// What of a board's activity the holder of a right is told.
+fn told_to(board: &Granted<Arc<BoardRecord>>) -> ActivityOf {
+    let kinds = ActivityKind::ALL.iter().copied().filter(|kind| board.sees_people() || !kind.is_about_people());
+    ActivityOf { board: board.board_id(), sealed: board.sealed().clone(), kinds: kinds.collect() }
 }
 
 /// What a set of changes comes to, as activity: each kind once.

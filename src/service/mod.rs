@@ -8,28 +8,37 @@ pub mod api_key;
 pub mod attempts;
 pub mod board;
 pub mod change;
+mod counters;
 pub mod folder_lock;
 pub mod indexing;
 pub mod job;
 pub mod journal;
+mod lookup;
+pub mod mailing;
+pub mod password;
 pub mod presence;
+pub mod quota;
 pub mod read_only;
 pub mod reindexing;
 pub mod search;
+pub mod session;
 pub mod share;
 pub mod sharing;
+mod sign_in;
 pub mod user;
+pub mod verification;
+pub mod watch;
 
 use std::sync::{Arc, atomic::AtomicBool};
 
 use futures_util::{StreamExt, stream::BoxStream};
-use tokio::sync::Semaphore;
+use tokio::sync::Notify;
 
 use crate::{
-    access::{SecretHasher, Tokens},
+    access::{SecretHasher, Tokens, TurnLimits, Turns},
     config::Environment,
     domain::{
-        BoardEvent, BoardId, Embedders, Search, SearchMemory,
+        AccountSessions, BoardEvent, BoardId, Embedders, Mails, Passwords, Rights, Search, SearchMemory, Verifications,
         ports::{
             Accounts, Activities, ApiKeys, Feed, FolderLocks, JobFeed, Jobs, PresenceFeed, ReadOnlyMode, Reads,
             Sessions, Sharing, Usages, Writes,
@@ -38,12 +47,18 @@ use crate::{
 };
 
 use self::{
-    account::SignInGate,
     api_key::KeyUses,
     folder_lock::FolderGate,
     journal::Journal,
+    lookup::LookupGate,
+    password::PasswordGate,
+    presence::PresenceGuards,
+    quota::FarFromLimits,
     search::{SearchCounts, SearchLimits},
     share::ShareGate,
+    sharing::InvitationGate,
+    sign_in::SignInGate,
+    verification::MailGate,
 };
 
 /// What the API tells about the server it runs on.
@@ -55,8 +70,12 @@ pub struct ServiceInfo {
     pub environment: Environment,
     /// Whether writes are refused by configuration.
     pub is_read_only: bool,
+    /// Whether mails can be sent.
+    pub sends_mail: bool,
     /// Limits that clients should know.
     pub limits: crate::config::LimitsConfig,
+    /// What accounts of each plan may have.
+    pub quotas: crate::config::QuotaConfig,
     /// Up to which size scopes of searches are compared whole.
     pub search_limits: SearchLimits,
 }
@@ -67,6 +86,8 @@ pub struct Ports {
     pub reads: Arc<dyn Reads>,
     /// Changing boards.
     pub writes: Arc<dyn Writes>,
+    /// Hearing that rights may have changed.
+    pub rights: Arc<dyn Rights>,
     /// Following the change log.
     pub feed: Arc<dyn Feed>,
     /// Who is where.
@@ -75,6 +96,14 @@ pub struct Ports {
     pub accounts: Arc<dyn Accounts>,
     /// Whether sessions go on.
     pub sessions: Arc<dyn Sessions>,
+    /// Mails that were asked for.
+    pub mails: Arc<dyn Mails>,
+    /// Verified addresses of accounts.
+    pub verifications: Arc<dyn Verifications>,
+    /// Passwords of accounts.
+    pub passwords: Arc<dyn Passwords>,
+    /// Sessions of accounts, for their holders.
+    pub account_sessions: Arc<dyn AccountSessions>,
     /// Share links and collaborators.
     pub sharing: Arc<dyn Sharing>,
     /// Folders with a password.
@@ -106,13 +135,29 @@ pub struct Services {
     refuses_writes: AtomicBool,
     key_uses: KeyUses,
     journal: Journal,
+    guards: PresenceGuards,
+    mail_bell: Arc<Notify>,
+    mail_gate: MailGate,
+    password_gate: PasswordGate,
     sign_ins: SignInGate,
+    invitations: InvitationGate,
+    lookups: LookupGate,
+    far_from_limits: FarFromLimits,
     tokens: Tokens,
     shares: ShareGate,
     search_limits: SearchLimits,
-    search_turns: Semaphore,
+    search_turns: Turns,
     searches: SearchCounts,
     info: ServiceInfo,
+}
+
+/// Searches that one caller may have waiting for a turn.
+const WAITING_SEARCHES: usize = 1000;
+
+/// Half of the turns are enough for one caller: others find one.
+fn search_turns(limits: &SearchLimits) -> TurnLimits {
+    let at_once = limits.at_once.max(1);
+    TurnLimits { at_once, share: at_once.div_ceil(2), waiting: WAITING_SEARCHES }
 }
 
 impl Services {
@@ -124,11 +169,18 @@ impl Services {
             refuses_writes: AtomicBool::new(false),
             key_uses: KeyUses::new(Arc::clone(&ports.keys)),
             journal: Journal::new(Arc::clone(&ports.activities), Arc::clone(&ports.usages)),
-            sign_ins: SignInGate::default(),
+            mail_bell: Arc::default(),
+            mail_gate: MailGate::default(),
+            password_gate: PasswordGate::default(),
+            guards: PresenceGuards::default(),
+            sign_ins: SignInGate::new(info.limits.sign_ups_per_hour),
+            invitations: InvitationGate::new(info.limits.invitations_per_hour),
+            lookups: LookupGate::default(),
+            far_from_limits: FarFromLimits::default(),
             tokens,
             shares: ShareGate::new(hasher),
             search_limits: info.search_limits,
-            search_turns: Semaphore::new(info.search_limits.at_once.max(1)),
+            search_turns: Turns::new(search_turns(&info.search_limits)),
             searches: SearchCounts::default(),
             info,
             ports,

@@ -10,9 +10,9 @@ use std::{
 use chrono::Utc;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Services, attempts::Attempts};
+use super::{Services, attempts::Attempts, lookup::LookupGate};
 use crate::{
-    access::{HeldShare, SecretHasher, Viewer, token_digest},
+    access::{Caller, HeldShare, SecretHasher, Viewer, token_digest},
     domain::{ClientAddress, Error, Result, Share, ShareId, TokenDigest},
 };
 
@@ -49,8 +49,9 @@ impl ShareGate {
         share: &Share,
         hash: &str,
         password: Option<&SecretString>,
-        address: ClientAddress,
+        asking: (Caller, ClientAddress, &LookupGate),
     ) -> Result<()> {
+        let (caller, address, lookups) = asking;
         let password = password.ok_or_else(|| Error::unauthenticated("This link needs its password"))?;
         let key = (share.id, token_digest(&format!("{hash} {}", password.expose_secret())));
         let now = Instant::now();
@@ -58,10 +59,12 @@ impl ShareGate {
         if remembered.is_some_and(|since| now.duration_since(since) < REMEMBER_FOR) {
             return Ok(());
         }
-        self.guesses.count((share.id, address))?;
-        if !self.hasher.verify(password, hash).await? {
+        lookups.count_password(address)?;
+        self.guesses.count((share.id, address)).inspect_err(|_| lookups.take_password_back(address))?;
+        if !caller.scope(self.hasher.verify(password, hash)).await? {
             return Err(Error::unauthenticated("Wrong password for this link"));
         }
+        lookups.take_password_back(address);
         self.guesses.forgive(&(share.id, address));
         let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
         if verified.len() >= MAX_REMEMBERED {
@@ -79,7 +82,8 @@ impl Services {
     /// these cannot be told apart from outside.
     ///
     /// # Errors
-    /// `Unauthenticated` when the password is missing or wrong, `RateLimited` after ten wrong ones from one address.
+    /// `Unauthenticated` when the password is missing or wrong, `RateLimited` after ten wrong ones from one
+    /// address, or many unknown tokens.
     pub async fn hold_share(
         &self,
         viewer: &Viewer,
@@ -91,14 +95,18 @@ impl Services {
             return Ok(None);
         }
         let digest = token_digest(token.expose_secret());
-        let Some(share) = self.ports.reads.share_by_token(&digest).await? else {
+        self.lookups.check(&digest, address)?;
+        let share = self.ports.reads.share_by_token(&digest).await?;
+        self.lookups.was_looked_up(&digest, address, share.is_some());
+        let Some(share) = share else {
             return Ok(None);
         };
         if !share.is_alive(Utc::now()) {
             return Ok(None);
         }
         if let Some(hash) = &share.password_hash {
-            self.shares.check_password(&share, hash, password, address).await?;
+            let asking = (Caller::of(viewer, address), address, &self.lookups);
+            self.shares.check_password(&share, hash, password, asking).await?;
         }
         let redemption = self.ports.reads.redeem_share(share.id, &principal(viewer, address)).await?;
         Ok(HeldShare::after(Arc::clone(&share), digest, redemption))

@@ -1,24 +1,28 @@
 //! Sharing a board: links and collaborators. All of it is for the owner, but for accepting and leaving, which are one's own.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     Services,
+    attempts::Attempts,
     change::{WriteOptions, origin},
+    sign_in::settled_email,
 };
 use crate::{
     access::{Granted, Viewer, secret_hash::random_token, token_digest},
     domain::{
-        ActivityKind, AnyId, BoardId, BoardRecord, Collaborator, Error, Failure, Invitation, NewShare, Outcome,
-        Permission, Refusal, Result, Share, ShareId, UserId,
+        ActivityKind, AnyId, BoardId, BoardRecord, ClientAddress, Collaborator, Error, Failure, Invitation, NewShare,
+        Outcome, Permission, Refusal, Result, SentInvitation, Share, ShareId, User, UserId,
     },
 };
 
 /// Links and collaborators of one board that are shown.
 const MOST: i64 = 1_000;
+/// Share links of one board that can be used.
+const MAX_LINKS: i64 = 100;
 /// Collaborators of one board.
 const MAX_COLLABORATORS: usize = 1_000;
 
@@ -34,8 +38,36 @@ pub struct ShareTerms {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
+/// How many invitations are sent within an hour: by an account, and from an address.
+pub(super) struct InvitationGate {
+    per_account: Attempts<UserId>,
+    per_address: Attempts<ClientAddress>,
+}
+
+impl InvitationGate {
+    /// So many by one account; from one address five times as many.
+    pub(super) fn new(per_account: u32) -> Self {
+        let hour = Duration::from_secs(3600);
+        InvitationGate {
+            per_account: Attempts::new(per_account, hour),
+            per_address: Attempts::new(per_account.saturating_mul(5), hour),
+        }
+    }
+
+    fn count(&self, account: UserId, address: ClientAddress) -> Result<()> {
+        self.per_account.count(account)?;
+        self.per_address.count(address).inspect_err(|_| self.per_account.take_back(&account))
+    }
+}
+
 fn no_board(id: BoardId) -> Refusal {
     Refusal::not_found("boardId", format!("There is no board {id}"))
+}
+
+/// Whether share links of a board are shown: to its owner.
+#[must_use]
+pub fn sees_shares(board: &Granted<Arc<BoardRecord>>) -> bool {
+    board.permission() >= Permission::Owner
 }
 
 impl Services {
@@ -85,7 +117,14 @@ impl Services {
         let ShareTerms { permission, max_uses, expires_at, .. } = terms;
         let id = ShareId::generate();
         let new = NewShare { id, board, by, token: digest, permission, password_hash, max_uses, expires_at };
-        let made = self.ports.sharing.add_share(new, request.as_ref()).await?;
+        let full = || {
+            Refusal::limit(
+                "boardId",
+                MAX_LINKS,
+                format!("A board has at most {MAX_LINKS} share links that can be used"),
+            )
+        };
+        let made = self.ports.sharing.add_share(new, MAX_LINKS, request.as_ref()).await?.ok_or_else(full)?;
         let gone = || Refusal::not_found("idempotencyKey", "The link of this key is gone");
         let share = self.ports.sharing.share(made).await?.ok_or_else(gone)?;
         if made == id {
@@ -114,79 +153,94 @@ impl Services {
         Ok(board)
     }
 
-    /// Share links of a board, newest first; for its owner.
+    /// Invitations of an account that it has not answered. They were sent to an address, so an account that has not shown that
+    /// the address is its own sees none.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn shares_of(&self, board: &Granted<Arc<BoardRecord>>) -> Result<Vec<Arc<Share>>> {
+    pub async fn invitations(&self, user: &User) -> Result<Vec<Invitation>> {
+        if !user.email_verified {
+            return Ok(Vec::new());
+        }
+        self.ports.sharing.invitations(user.id, MOST).await
+    }
+
+    /// Invitations to a board that nobody has answered; for its owner, others see none.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn invitations_to(&self, board: &Granted<Arc<BoardRecord>>) -> Result<Vec<SentInvitation>> {
         if board.permission() < Permission::Owner {
             return Ok(Vec::new());
         }
-        self.ports.sharing.shares(board.board_id(), MOST).await
+        self.ports.sharing.sent_invitations(board.board_id(), MOST).await
     }
 
-    /// Collaborators of a board, for its owner and for themselves; others see none.
+    /// Asks whoever has an e-mail address to work on a board. It is kept under the address and answered alike whether there is
+    /// such an account or not, so that nobody finds out which addresses have accounts.
     ///
     /// # Errors
-    /// Those of the database.
-    pub async fn collaborators_of(
-        &self,
-        viewer: &Viewer,
-        board: &Granted<Arc<BoardRecord>>,
-    ) -> Result<Vec<Collaborator>> {
-        let collaborators = &board.subject().collaborators;
-        let is_one = viewer.user().is_some_and(|user| collaborators.iter().any(|(id, _)| *id == user.id));
-        if board.permission() < Permission::Owner && !is_one {
-            return Ok(Vec::new());
-        }
-        self.ports.sharing.collaborators(board.board_id(), MOST).await
-    }
-
-    /// Invitations of an account that it has not answered.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn invitations(&self, user: UserId) -> Result<Vec<Invitation>> {
-        self.ports.sharing.invitations(user, MOST).await
-    }
-
-    /// Asks an account to work on a board. An unknown address is refused; addresses are not told otherwise.
-    ///
-    /// # Errors
-    /// A refusal, or those of the database.
+    /// A refusal, `RateLimited`, or those of the database.
     pub async fn invite(
         &self,
         viewer: &Viewer,
         board: BoardId,
-        email: &str,
-        role: Permission,
+        to: (&str, Permission),
+        address: ClientAddress,
         options: WriteOptions,
-    ) -> Outcome<Collaborator> {
+    ) -> Outcome<SentInvitation> {
         let origin = origin(viewer, options)?;
-        let record = self.board_of_owner(viewer, board).await?;
-        let by = viewer.user().ok_or_else(|| Error::unauthenticated("Sign in to share a board"))?.id;
+        let (email, role) = to;
+        self.board_of_owner(viewer, board).await?;
+        let by = viewer.user().ok_or_else(|| Error::unauthenticated("Sign in to share a board"))?;
         if role > Permission::Edit {
             return Err(Refusal::invalid("role", "A collaborator cannot be an owner").into());
         }
-        let unknown = || Refusal::not_found("email", "There is no account with this address");
-        let user = self.ports.accounts.credentials(&email.trim().to_lowercase()).await?.ok_or_else(unknown)?.user;
-        if user.id == record.board.owner_id {
+        let email = settled_email(email)?;
+        if email == by.email {
             return Err(Refusal::invalid("email", "The board belongs to this account").into());
         }
-        if self.ports.sharing.collaborators(board, MOST).await?.len() >= MAX_COLLABORATORS {
-            let message = format!("A board has at most {MAX_COLLABORATORS} collaborators");
+        self.invitations.count(by.id, address)?;
+        let collaborators = self.ports.sharing.collaborators(board, MOST).await?.len();
+        let invitations = self.ports.sharing.sent_invitations(board, MOST).await?.len();
+        if collaborators + invitations >= MAX_COLLABORATORS {
+            let message = format!("A board has at most {MAX_COLLABORATORS} collaborators and invitations");
             return Err(Refusal::limit("boardId", MAX_COLLABORATORS as i64, message).into());
         }
-        if !self.ports.sharing.invite(board, user.id, role, by, origin.idempotency.as_ref()).await? {
-            let message = "This account was invited already; change its role instead";
+        // What the database keeps of a moment are microseconds.
+        let invitation = SentInvitation { email: email.clone(), role, invited_at: Utc::now().trunc_subsecs(6) };
+        let sent = self.ports.sharing.invite(board, invitation.clone(), by.id, origin.idempotency.as_ref()).await?;
+        if !sent {
+            let message = "This address was invited already, or belongs to a collaborator";
             return Err(Refusal::conflict("email", None, vec!["email"], message).into());
         }
-        self.has_changed(board);
-        self.note(viewer, board, ActivityKind::CollaboratorInvited, Some(AnyId::User(user.id)));
-        self.collaborator(board, user.id).await
+        self.note(viewer, board, ActivityKind::CollaboratorInvited, None);
+        // As it is stored: an earlier request under the same key may have sent it.
+        let stored = self.ports.sharing.sent_invitations(board, MOST).await?;
+        Ok(stored.into_iter().find(|stored| stored.email == email).unwrap_or(invitation))
     }
 
-    /// Accepts one's own invitation.
+    /// Takes an invitation back that nobody has answered.
+    ///
+    /// # Errors
+    /// A refusal, or those of the database.
+    pub async fn cancel_invitation(
+        &self,
+        viewer: &Viewer,
+        board: BoardId,
+        email: &str,
+        options: WriteOptions,
+    ) -> Outcome<()> {
+        let origin = origin(viewer, options)?;
+        self.board_of_owner(viewer, board).await?;
+        let email = settled_email(email)?;
+        if !self.ports.sharing.cancel_invitation(board, &email, origin.idempotency.as_ref()).await? {
+            return Err(Refusal::not_found("email", "There is no invitation to this address").into());
+        }
+        Ok(())
+    }
+
+    /// Accepts one's own invitation, as an account whose address is verified.
     ///
     /// # Errors
     /// A refusal, or those of the database.
@@ -196,8 +250,13 @@ impl Services {
         board: BoardId,
         options: WriteOptions,
     ) -> Outcome<Arc<BoardRecord>> {
-        let user = viewer.user().ok_or_else(|| Error::unauthenticated("Sign in to accept"))?.id;
+        let user = viewer.user().ok_or_else(|| Error::unauthenticated("Sign in to accept"))?;
         let origin = origin(viewer, options)?;
+        // Before anything is looked at: whether there is an invitation is for the holder of the address.
+        if !user.email_verified {
+            return Err(Refusal::forbidden("boardId", "Verify the e-mail address of your account first").into());
+        }
+        let user = user.id;
         if !self.ports.sharing.accept(board, user, origin.idempotency.as_ref()).await? {
             return Err(no_board(board).into());
         }
@@ -247,7 +306,15 @@ impl Services {
         if !viewer.is(user) {
             self.board_of_owner(viewer, board).await?;
         }
-        if !self.ports.sharing.remove_collaborator(board, user, origin.idempotency.as_ref()).await? {
+        let request = origin.idempotency.as_ref();
+        // One's own invitation first, which is no collaborator yet.
+        // An invitation is for who has shown that the address is theirs, to decline it as well.
+        let is_invited = viewer.is(user) && viewer.user().is_some_and(|user| user.email_verified);
+        let is_declined = is_invited && self.ports.sharing.decline(board, user, request).await?;
+        if is_declined {
+            return Ok(());
+        }
+        if !self.ports.sharing.remove_collaborator(board, user, request).await? {
             return Err(Refusal::not_found("userId", "This account is no collaborator").into());
         }
         self.has_changed(board);

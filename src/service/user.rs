@@ -10,20 +10,18 @@ use uuid::Uuid;
 use super::{Services, api_key::is_key};
 use crate::{
     access::{Bearer, Viewer},
-    domain::{Code, Error, Result, UserId},
+    domain::{ClientAddress, Error, Result, UserId},
 };
-
-/// How often it is asked whether those who follow still may.
-pub const CHECK_EVERY: Duration = Duration::from_millis(500);
 
 impl Services {
     /// The viewer behind a bearer token: an access token or an API key.
     ///
     /// # Errors
-    /// `Unauthenticated` when the token is not valid, or its account does not exist or is deactivated.
-    pub async fn viewer_of_token(&self, token: &SecretString) -> Result<Viewer> {
+    /// `Unauthenticated` when the token is not valid, or its account does not exist or is deactivated; `RateLimited` for API
+    /// keys from an address that has tried many unknown ones.
+    pub async fn viewer_of_token(&self, token: &SecretString, address: ClientAddress) -> Result<Viewer> {
         if is_key(token) {
-            return self.viewer_of_key(token).await;
+            return self.viewer_of_key(token, address).await;
         }
         let claims = self.tokens.verify(token.expose_secret()).await?;
         let gone = || Error::unauthenticated("The account of this token cannot be used");
@@ -80,24 +78,19 @@ impl Services {
         self.unlocking(again, &tokens).await
     }
 
-    /// Waits until something that the viewer presented is not good any more, and tells what. While that cannot be found out
-    /// (the database is away), nothing has ended.
-    pub async fn until_ended(&self, viewer: &Viewer) -> Error {
-        loop {
-            let left = viewer.bearer().and_then(|bearer| (bearer.expires_at - Utc::now()).to_std().ok());
-            tokio::time::sleep(left.map_or(CHECK_EVERY, |left| left.min(CHECK_EVERY))).await;
-            match self.viewer_again(viewer).await {
-                Err(error) if error.code() == Code::Unauthenticated => return error,
-                _ => {}
-            }
-        }
-    }
-
     /// A token for an account, for development and for the demo.
     ///
     /// # Errors
     /// When the server has no secret to sign with.
     pub fn issue_token(&self, user: UserId, lifetime: Duration) -> Result<SecretString> {
         self.tokens.issue(&user.to_string(), lifetime)
+    }
+
+    /// Refuses what would end in a token, before anything is done, where this server signs none.
+    pub(super) fn signs_tokens(&self) -> Result<()> {
+        if self.tokens.can_issue() {
+            return Ok(());
+        }
+        Err(Error::invalid("Nobody signs up or in here: this server takes the tokens of another issuer"))
     }
 }

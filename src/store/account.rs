@@ -1,25 +1,31 @@
-//! Accounts and sessions in PostgreSQL. A refresh token is used once, however many come with it at the same moment.
+//! Accounts and sessions in PostgreSQL. A refresh token is exchanged once, however many come with it at the same moment, and
+//! with its successor in one transaction.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use diesel::sql_types::{Array, BigInt, Binary, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Binary, Bool, Double, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
 use super::{
     Store,
+    error::unexpected,
     once::Once,
     statement::Statement,
+    transaction::{begin, end},
     user::{USER_COLUMNS, UserRow, UserSql, user_from},
 };
 use crate::domain::{
-    Credentials, IdempotencyKey, NewAccount, NewRefreshToken, Outcome, Refreshed, Result, TokenDigest, User, UserId,
+    Credentials, IdempotencyKey, NewAccount, NewRefreshToken, Outcome, REFRESH_REPEAT_WINDOW, Refreshed, Result,
+    SignInPlace, Successor, TokenDigest, User, UserId,
     ports::{Accounts, Sessions, Users},
 };
 
 impl Store {
-    /// Removes what has had its time: results of requests after a day, refresh tokens and jobs a month after their end. A job whose
-    /// text is still not searchable stays: by it answers know that they are not complete.
+    /// Removes what has had its time: results of requests after a day, refresh tokens and jobs a month after their end,
+    /// places of sign-ins after 90 days. A job whose text is still not searchable stays: by it answers know that they are not
+    /// complete.
     ///
     /// # Errors
     /// Those of the database.
@@ -30,13 +36,18 @@ impl Store {
                     "WITH keys AS (DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours' RETURNING 1), \
                      tokens AS (DELETE FROM refresh_tokens WHERE expires_at < now() - interval '30 days' RETURNING 1), \
                      unlocks AS (DELETE FROM folder_unlocks WHERE expires_at < now() RETURNING 1), \
+                     places AS (DELETE FROM sign_in_places WHERE last_used_at < now() - interval '90 days' RETURNING 1), \
+                     mails AS (DELETE FROM mails WHERE created_at < now() - interval '48 hours' RETURNING 1), \
+                     mailed AS (DELETE FROM account_tokens WHERE expires_at < now() RETURNING 1), \
+                     sessions AS (DELETE FROM sessions WHERE expires_at < now() - interval '30 days' RETURNING 1), \
                      jobs AS (DELETE FROM processing_jobs WHERE completed_at < now() - interval '30 days' \
                         AND status IN ('completed', 'failed', 'cancelled') AND worker IS NULL AND NOT (status <> 'completed' \
                         AND job_type = 'extract_text' AND EXISTS (SELECT FROM nodes n WHERE n.id = resource_id \
                         AND n.deleted_at IS NULL) AND NOT EXISTS (SELECT FROM indexed_resources x \
                         WHERE x.node_id = resource_id AND x.indexed_at >= completed_at)) RETURNING 1) \
                      SELECT (SELECT count(*) FROM keys) + (SELECT count(*) FROM tokens) + (SELECT count(*) FROM unlocks) \
-                     + (SELECT count(*) FROM jobs)",
+                     + (SELECT count(*) FROM places) + (SELECT count(*) FROM jobs) + (SELECT count(*) FROM mails) \
+                     + (SELECT count(*) FROM mailed) + (SELECT count(*) FROM sessions)",
                 )
             })
             .await?;
@@ -62,6 +73,105 @@ impl Store {
             None => work.give_up().await,
         }
         Ok(user)
+    }
+}
+
+/// A refresh token as it is: whose, whether it was used and how it may go on, and what its successor is derived with.
+type HeldSql = (SqlUuid, Bool, Bool, Nullable<Binary>);
+type HeldRow = (Uuid, bool, bool, Option<Vec<u8>>);
+
+impl Store {
+    /// The family of a refresh token, held until the transaction ends: whoever refreshes or ends a session takes turns, so
+    /// that no successor is made of a token that somebody revokes at the same moment.
+    async fn hold_family(&self, connection: &mut AsyncPgConnection, token: &TokenDigest) -> Result<Option<Uuid>> {
+        let hold = Statement::<(SqlUuid, Text)>::new("accounts.hold_session")
+            .sql(
+                "SELECT t.family_id, pg_advisory_xact_lock(hashtextextended('refresh_tokens ' || t.family_id::text, 0))::text \
+                 FROM refresh_tokens t WHERE t.token_digest = ",
+            )
+            .bind::<Binary, _>(token.to_vec());
+        let held: Vec<(Uuid, String)> = self.run(connection, hold).await?;
+        Ok(held.into_iter().next().map(|(family, _)| family))
+    }
+
+    /// Revokes all tokens of a family that is held; whether one was good.
+    async fn close_family(&self, connection: &mut AsyncPgConnection, family: Uuid) -> Result<bool> {
+        let close = Statement::<SqlUuid>::new("accounts.close_session")
+            .sql(
+                "UPDATE refresh_tokens t SET revoked_at = clock_timestamp(), successor_salt = NULL \
+                 WHERE t.revoked_at IS NULL AND t.family_id = ",
+            )
+            .bind::<SqlUuid, _>(family)
+            .sql(" RETURNING t.id");
+        let closed: Vec<Uuid> = self.run(connection, close).await?;
+        Ok(!closed.is_empty())
+    }
+
+    async fn refresh(
+        &self,
+        connection: &mut AsyncPgConnection,
+        token: &TokenDigest,
+        successor: &Successor,
+    ) -> Result<Refreshed> {
+        let Some(family) = self.hold_family(connection, token).await? else { return Ok(Refreshed::Unknown) };
+        // Read in a statement of its own, which sees what those before have committed. A session of which any token is revoked
+        // has ended: that is also how access tokens are judged.
+        let look = Statement::<HeldSql>::new("accounts.refresh_token")
+            .sql(
+                "SELECT t.user_id, t.used_at IS NOT NULL, \
+                 coalesce(clock_timestamp() - t.used_at <= make_interval(secs => ",
+            )
+            .bind::<Double, _>(REFRESH_REPEAT_WINDOW.num_seconds() as f64)
+            .sql(
+                "), t.expires_at > clock_timestamp()), t.successor_salt FROM refresh_tokens t \
+                 JOIN users u ON u.id = t.user_id AND u.is_active WHERE NOT EXISTS (SELECT FROM refresh_tokens r \
+                 WHERE r.family_id = t.family_id AND r.revoked_at IS NOT NULL) AND t.token_digest = ",
+            )
+            .bind::<Binary, _>(token.to_vec());
+        let held: Vec<HeldRow> = self.run(connection, look).await?;
+        let Some((user, was_used, is_good, salt)) = held.into_iter().next() else { return Ok(Refreshed::Unknown) };
+        let good = |salt| Refreshed::Good { user: UserId(user), family, salt };
+        match (was_used, is_good, salt) {
+            (false, false, _) => Ok(Refreshed::Unknown),
+            (false, true, _) => {
+                self.take(connection, token, successor).await?;
+                Ok(good(successor.salt))
+            }
+            (true, true, Some(salt)) => {
+                let length = salt.len();
+                let salt = salt.try_into().map_err(|_| unexpected("length of a salt", &length.to_string()))?;
+                Ok(good(salt))
+            }
+            (true, ..) => {
+                self.close_family(connection, family).await?;
+                Ok(Refreshed::Reused { family })
+            }
+        }
+    }
+
+    /// Uses up a token that is held and good, and adds its successor. What older tokens had for deriving theirs is forgotten.
+    async fn take(&self, connection: &mut AsyncPgConnection, token: &TokenDigest, successor: &Successor) -> Result<()> {
+        let take = Statement::<SqlUuid>::new("accounts.use_refresh_token")
+            .sql("WITH taken AS (UPDATE refresh_tokens t SET used_at = clock_timestamp(), successor_salt = ")
+            .bind::<Binary, _>(successor.salt.to_vec())
+            .sql(" WHERE t.token_digest = ")
+            .bind::<Binary, _>(token.to_vec())
+            .sql(
+                " RETURNING t.user_id, t.family_id), forgotten AS (UPDATE refresh_tokens t SET successor_salt = NULL \
+                 FROM taken WHERE t.family_id = taken.family_id AND t.successor_salt IS NOT NULL \
+                 AND t.used_at < clock_timestamp() - make_interval(secs => ",
+            )
+            .bind::<Double, _>(REFRESH_REPEAT_WINDOW.num_seconds() as f64)
+            .sql(
+                ")) INSERT INTO refresh_tokens (user_id, family_id, token_digest, expires_at) \
+                 SELECT taken.user_id, taken.family_id, ",
+            )
+            .bind::<Binary, _>(successor.digest.to_vec())
+            .sql(", ")
+            .bind::<Timestamptz, _>(successor.expires_at)
+            .sql(" FROM taken RETURNING id");
+        let _: Vec<Uuid> = self.run(connection, take).await?;
+        Ok(())
     }
 }
 
@@ -115,6 +225,50 @@ impl Accounts for Store {
         self.changed_account(request, statement).await
     }
 
+    async fn known_places(&self, email: &str, places: &[TokenDigest]) -> Result<Vec<TokenDigest>> {
+        let rows: Vec<Vec<u8>> = self
+            .fetch(|| {
+                Statement::<Binary>::new("accounts.known_places")
+                    .sql(
+                        "SELECT p.place_digest FROM sign_in_places p JOIN users u ON u.id = p.user_id \
+                         WHERE p.last_used_at > now() - interval '90 days' AND u.email = ",
+                    )
+                    .bind::<Text, _>(email.to_owned())
+                    .sql(" AND p.place_digest = ANY(")
+                    .bind::<Array<Binary>, _>(places.iter().map(|digest| digest.to_vec()).collect::<Vec<_>>())
+                    .sql(")")
+            })
+            .await?;
+        Ok(places.iter().copied().filter(|digest| rows.iter().any(|row| row == digest)).collect())
+    }
+
+    async fn remember_places(&self, user: UserId, places: &[SignInPlace]) -> Result<()> {
+        let digests: Vec<Vec<u8>> = places.iter().map(|place| place.digest.to_vec()).collect();
+        let mut connection = self.connection().await?;
+        let statement = Statement::<SqlUuid>::new("accounts.remember_places")
+            .sql(
+                "WITH old AS (DELETE FROM sign_in_places p USING (SELECT o.place_digest, row_number() OVER (\
+                 PARTITION BY o.is_device ORDER BY o.last_used_at DESC) AS newest FROM sign_in_places o WHERE o.user_id = ",
+            )
+            .bind::<SqlUuid, _>(user.0)
+            .sql(" AND o.place_digest <> ALL(")
+            .bind::<Array<Binary>, _>(digests.clone())
+            .sql(")) AS r WHERE r.newest >= 20 AND p.place_digest = r.place_digest AND p.user_id = ")
+            .bind::<SqlUuid, _>(user.0)
+            .sql(") INSERT INTO sign_in_places (user_id, place_digest, is_device) SELECT ")
+            .bind::<SqlUuid, _>(user.0)
+            .sql(", n.place_digest, n.is_device FROM unnest(")
+            .bind::<Array<Binary>, _>(digests)
+            .sql(", ")
+            .bind::<Array<Bool>, _>(places.iter().map(|place| place.is_device).collect::<Vec<_>>())
+            .sql(
+                ") AS n (place_digest, is_device) ON CONFLICT (user_id, place_digest) DO UPDATE SET last_used_at = now() \
+                 RETURNING user_id",
+            );
+        let _: Vec<Uuid> = self.run(&mut connection, statement).await?;
+        Ok(())
+    }
+
     async fn signed_in(&self, user: UserId) -> Result<()> {
         let mut connection = self.connection().await?;
         let statement = Statement::<SqlUuid>::new("accounts.signed_in")
@@ -141,41 +295,25 @@ impl Accounts for Store {
         Ok(())
     }
 
-    async fn use_refresh_token(&self, token: &TokenDigest) -> Result<Refreshed> {
+    async fn use_refresh_token(&self, token: &TokenDigest, successor: &Successor) -> Result<Refreshed> {
         let mut connection = self.connection().await?;
-        let take = Statement::<(SqlUuid, SqlUuid)>::new("accounts.use_refresh_token")
-            .sql(
-                "UPDATE refresh_tokens t SET used_at = now() WHERE t.used_at IS NULL AND t.revoked_at IS NULL \
-                 AND t.expires_at > now() AND t.token_digest = ",
-            )
-            .bind::<Binary, _>(token.to_vec())
-            .sql(" RETURNING t.user_id, t.family_id");
-        let taken: Vec<(Uuid, Uuid)> = self.run(&mut connection, take).await?;
-        if let Some((user, family)) = taken.into_iter().next() {
-            return Ok(Refreshed::Taken { user: UserId(user), family });
-        }
-        let close = Statement::<SqlUuid>::new("accounts.close_reused")
-            .sql(
-                "UPDATE refresh_tokens t SET revoked_at = coalesce(t.revoked_at, now()) WHERE t.family_id IN (\
-                 SELECT r.family_id FROM refresh_tokens r WHERE r.used_at IS NOT NULL AND r.token_digest = ",
-            )
-            .bind::<Binary, _>(token.to_vec())
-            .sql(") RETURNING t.id");
-        let closed: Vec<Uuid> = self.run(&mut connection, close).await?;
-        Ok(if closed.is_empty() { Refreshed::Unknown } else { Refreshed::Reused })
+        begin(&mut connection).await?;
+        let refreshed = self.refresh(&mut connection, token, successor).await;
+        end(&mut connection, refreshed).await
     }
 
     async fn end_session(&self, token: &TokenDigest) -> Result<Option<Uuid>> {
         let mut connection = self.connection().await?;
-        let statement = Statement::<SqlUuid>::new("accounts.end_session")
-            .sql(
-                "UPDATE refresh_tokens t SET revoked_at = now() WHERE t.revoked_at IS NULL AND t.family_id IN (\
-                 SELECT r.family_id FROM refresh_tokens r WHERE r.token_digest = ",
-            )
-            .bind::<Binary, _>(token.to_vec())
-            .sql(") RETURNING t.family_id");
-        let families: Vec<Uuid> = self.run(&mut connection, statement).await?;
-        Ok(families.into_iter().next())
+        begin(&mut connection).await?;
+        let ended = async {
+            let family = self.hold_family(&mut connection, token).await?;
+            Ok(match family {
+                Some(family) if self.close_family(&mut connection, family).await? => Some(family),
+                _ => None,
+            })
+        };
+        let ended = ended.await;
+        end(&mut connection, ended).await
     }
 }
 

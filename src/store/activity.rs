@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::{Store, error::unexpected, keyset, statement::Statement};
 use crate::domain::{
-    Activity, ActivityKind, AnyId, BoardId, JobId, LinkId, NodeId, Page, PageRequest, Result, UserId, ports::Activities,
+    Activity, ActivityKind, ActivityOf, AnyId, BoardId, JobId, LinkId, NodeId, Page, PageRequest, Result, UserId,
+    ports::Activities,
 };
 
 type ActivitySql = (SqlUuid, Timestamptz, Nullable<SqlUuid>, SqlUuid, Text, BigInt, Nullable<Text>, Nullable<SqlUuid>);
@@ -39,11 +40,46 @@ fn activity_from((id, at, user, board, kind, count, object_type, object): Activi
     Ok(Activity { id, at, user: user.map(UserId), board: BoardId(board), kind, count, object })
 }
 
-/// What other programs write into the table is not shown here.
-const OF_BOARD: &str = " FROM activity_logs a WHERE a.activity_type::text = ANY(";
+fn words(of: &ActivityOf, fits: impl Fn(ActivityKind) -> bool) -> Vec<&'static str> {
+    of.kinds.iter().filter(|kind| fits(**kind)).map(|kind| kind.as_str()).collect()
+}
 
-fn known_kinds() -> Vec<&'static str> {
-    ActivityKind::ALL.iter().map(|kind| kind.as_str()).collect()
+/// What lies in the folders, at any depth, deleted or not; only where there are folders.
+fn hidden<ST>(statement: Statement<ST>, of: &ActivityOf) -> Statement<ST> {
+    if of.sealed.is_empty() {
+        return statement;
+    }
+    statement
+        .sql("WITH RECURSIVE hidden (id) AS (SELECT h.child_id FROM node_hierarchy h WHERE h.board_id = ")
+        .bind::<SqlUuid, _>(of.board.0)
+        .sql(" AND h.parent_id = ANY(")
+        .bind::<Array<SqlUuid>, _>(of.sealed.folders().iter().map(|folder| folder.0).collect::<Vec<_>>())
+        .sql(") UNION SELECT h.child_id FROM hidden i JOIN node_hierarchy h ON h.parent_id = i.id AND h.board_id = ")
+        .bind::<SqlUuid, _>(of.board.0)
+        .sql(") ")
+}
+
+/// FROM and WHERE. What other programs write into the table is not shown here: it has other kinds.
+fn told<ST>(statement: Statement<ST>, of: &ActivityOf) -> Statement<ST> {
+    let statement = statement
+        .sql(" FROM activity_logs a WHERE a.board_id = ")
+        .bind::<SqlUuid, _>(of.board.0)
+        .sql(" AND a.activity_type::text = ANY(")
+        .bind::<Array<Text>, _>(words(of, |_| true))
+        .sql(")");
+    if of.sealed.is_empty() {
+        return statement;
+    }
+    statement
+        .sql(" AND (a.activity_type::text = ANY(")
+        .bind::<Array<Text>, _>(words(of, |kind| !kind.is_about_content()))
+        .sql(
+            ") OR (a.resource_type = 'node' AND EXISTS (SELECT FROM nodes n WHERE n.board_id = a.board_id \
+             AND n.id = a.resource_id AND n.id NOT IN (SELECT id FROM hidden))) \
+             OR (a.resource_type = 'link' AND EXISTS (SELECT FROM connections c WHERE c.board_id = a.board_id \
+             AND c.id = a.resource_id AND c.from_node_id NOT IN (SELECT id FROM hidden) \
+             AND c.to_node_id NOT IN (SELECT id FROM hidden))))",
+        )
 }
 
 #[async_trait]
@@ -88,18 +124,14 @@ impl Activities for Store {
         Ok(())
     }
 
-    async fn activity_page(&self, board: BoardId, page: &PageRequest) -> Result<Page<Activity>> {
+    async fn activity_page(&self, of: &ActivityOf, page: &PageRequest) -> Result<Page<Activity>> {
         let rows: Vec<ActivityRow> = self
             .fetch(|| {
-                let statement = Statement::<ActivitySql>::new("activity.page")
-                    .sql(
-                        "SELECT a.id, a.created_at, a.user_id, a.board_id, a.activity_type::text, \
-                         coalesce((a.metadata->>'count')::bigint, 1), a.resource_type::text, a.resource_id",
-                    )
-                    .sql(OF_BOARD)
-                    .bind::<Array<Text>, _>(known_kinds())
-                    .sql(") AND a.board_id = ")
-                    .bind::<SqlUuid, _>(board.0);
+                let statement = hidden(Statement::<ActivitySql>::new("activity.page"), of).sql(
+                    "SELECT a.id, a.created_at, a.user_id, a.board_id, a.activity_type::text, \
+                     coalesce((a.metadata->>'count')::bigint, 1), a.resource_type::text, a.resource_id",
+                );
+                let statement = told(statement, of);
                 let statement = keyset::bounds(statement, page, true, "a.created_at", "a.id");
                 keyset::order_limit(statement, "a.created_at", "a.id", !page.from_end, page.limit)
             })
@@ -107,16 +139,9 @@ impl Activities for Store {
         Ok(page.cut(rows.into_iter().map(activity_from).collect::<Result<_>>()?))
     }
 
-    async fn activity_count(&self, board: BoardId) -> Result<i64> {
+    async fn activity_count(&self, of: &ActivityOf) -> Result<i64> {
         let rows: Vec<i64> = self
-            .fetch(|| {
-                Statement::<BigInt>::new("activity.count")
-                    .sql("SELECT count(*)")
-                    .sql(OF_BOARD)
-                    .bind::<Array<Text>, _>(known_kinds())
-                    .sql(") AND a.board_id = ")
-                    .bind::<SqlUuid, _>(board.0)
-            })
+            .fetch(|| told(hidden(Statement::<BigInt>::new("activity.count"), of).sql("SELECT count(*)"), of))
             .await?;
         Ok(rows.into_iter().sum())
     }

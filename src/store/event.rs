@@ -9,10 +9,13 @@ use uuid::Uuid;
 use super::{Store, change::logged_from, statement::Statement};
 use crate::domain::{BoardEvent, BoardId, Result, UserId, ports::Events};
 
-type EventSql = (SqlUuid, BigInt, Timestamptz, Nullable<SqlUuid>, Nullable<Text>, Jsonb);
-type EventRow = (Uuid, i64, DateTime<Utc>, Option<Uuid>, Option<String>, Value);
+/// Columns of an entry `e`, in the order of [`EventRow`].
+pub(super) const EVENT_COLUMNS: &str = "e.board_id, e.version, e.at, e.actor_id, e.client_mutation_id, e.changes";
 
-fn event_from((board, version, at, actor, client_mutation_id, changes): EventRow) -> BoardEvent {
+pub(super) type EventSql = (SqlUuid, BigInt, Timestamptz, Nullable<SqlUuid>, Nullable<Text>, Jsonb);
+pub(super) type EventRow = (Uuid, i64, DateTime<Utc>, Option<Uuid>, Option<String>, Value);
+
+pub(super) fn event_from((board, version, at, actor, client_mutation_id, changes): EventRow) -> BoardEvent {
     let changes = changes.as_array().map(|changes| changes.iter().map(logged_from).collect()).unwrap_or_default();
     BoardEvent { board_id: BoardId(board), version, at, actor: actor.map(UserId), client_mutation_id, changes }
 }
@@ -25,7 +28,9 @@ impl Events for Store {
         let rows: Vec<EventRow> = self
             .fetch(|| {
                 Statement::<EventSql>::new("events.after")
-                    .sql("SELECT e.board_id, e.version, e.at, e.actor_id, e.client_mutation_id, e.changes FROM unnest(")
+                    .sql("SELECT ")
+                    .sql(EVENT_COLUMNS)
+                    .sql(" FROM unnest(")
                     .bind::<Array<SqlUuid>, _>(boards.clone())
                     .sql(", ")
                     .bind::<Array<BigInt>, _>(versions.clone())
@@ -39,16 +44,5 @@ impl Events for Store {
             })
             .await?;
         Ok(rows.into_iter().map(event_from).collect())
-    }
-
-    async fn event_count(&self, board: BoardId) -> Result<i64> {
-        let rows: Vec<i64> = self
-            .fetch(|| {
-                Statement::<BigInt>::new("events.count")
-                    .sql("SELECT count(*) FROM board_events e WHERE e.board_id = ")
-                    .bind::<SqlUuid, _>(board.0)
-            })
-            .await?;
-        Ok(rows.first().copied().unwrap_or_default())
     }
 }

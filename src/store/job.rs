@@ -16,23 +16,23 @@ use super::{
     Store,
     error::{constraint_of, unexpected},
     folder_lock::outside,
-    keyset,
     statement::Statement,
 };
 use crate::domain::{
-    Backlog, BoardId, Ending, Failure, IdempotencyKey, Job, JobClaim, JobId, JobStatus, JobType, NewJob, NodeId,
-    Outcome, Page, PageRequest, Result, Sealed,
-    ports::{JobReads, Jobs},
+    Backlog, BoardId, Ending, Failure, IdempotencyKey, Job, JobClaim, JobId, JobList, JobStatus, JobType, NewJob,
+    NodeId, Outcome, Page, PageRequest, Result, Sealed, UserId,
+    ports::{BoardLists, JobReads, Jobs},
 };
 
 /// Columns of a job `j`, in the order of [`JobRow`].
-const JOB_COLUMNS: &str = "j.id, j.board_id, j.resource_id, j.job_type::text, j.status::text, j.priority, j.attempts, \
+pub(super) const JOB_COLUMNS: &str = "j.id, j.board_id, j.owner_id, j.resource_id, j.job_type::text, j.status::text, j.priority, j.attempts, \
     j.max_attempts, j.postponed, j.progress, j.error_message, j.payload, j.result, j.created_at, j.scheduled_for, \
     j.started_at, j.completed_at, j.changed_at";
 
-type JobSql = (
+pub(super) type JobSql = (
     SqlUuid,
     SqlUuid,
+    Nullable<SqlUuid>,
     Nullable<SqlUuid>,
     Text,
     Text,
@@ -50,9 +50,10 @@ type JobSql = (
     Nullable<Timestamptz>,
     Timestamptz,
 );
-type JobRow = (
+pub(super) type JobRow = (
     Uuid,
     Uuid,
+    Option<Uuid>,
     Option<Uuid>,
     String,
     String,
@@ -77,12 +78,13 @@ const ONCE_PENDING: &str = "processing_jobs_once_pending";
 fn job_from(row: JobRow) -> Result<Job> {
     #[rustfmt::skip]
     let (
-        id, board, node, job_type, status, priority, attempts, max_attempts, postponed, progress, error_message, payload,
+        id, board, owner, node, job_type, status, priority, attempts, max_attempts, postponed, progress, error_message, payload,
         result, created_at, scheduled_for, started_at, completed_at, changed_at,
     ) = row;
     Ok(Job {
         id: JobId(id),
         board_id: BoardId(board),
+        owner_id: owner.map(UserId),
         node_id: node.map(NodeId),
         job_type: JobType::from_word(&job_type).ok_or_else(|| unexpected("job type", &job_type))?,
         status: JobStatus::from_word(&status).ok_or_else(|| unexpected("job status", &status))?,
@@ -102,23 +104,21 @@ fn job_from(row: JobRow) -> Result<Job> {
     })
 }
 
-fn jobs_from(rows: Vec<JobRow>) -> Result<Vec<Job>> {
+pub(super) fn jobs_from(rows: Vec<JobRow>) -> Result<Vec<Job>> {
     rows.into_iter().map(job_from).collect()
 }
 
-/// Adds which jobs a list of a board has.
-fn listed<ST>(statement: Statement<ST>, board: BoardId, statuses: &[JobStatus], sealed: &Sealed) -> Statement<ST> {
-    let mut statement = statement
-        .sql(
-            " FROM processing_jobs j JOIN nodes n ON n.board_id = j.board_id AND n.id = j.resource_id \
-             AND n.deleted_at IS NULL WHERE j.board_id = ",
-        )
-        .bind::<SqlUuid, _>(board.0);
-    if !statuses.is_empty() {
-        let words: Vec<&'static str> = statuses.iter().map(|status| status.as_str()).collect();
+/// Adds which jobs a list of the board `k.board_id` has.
+pub(super) fn listed<ST>(statement: Statement<ST>, list: &JobList) -> Statement<ST> {
+    let mut statement = statement.sql(
+        " FROM processing_jobs j JOIN nodes n ON n.board_id = j.board_id AND n.id = j.resource_id \
+         AND n.deleted_at IS NULL WHERE j.board_id = k.board_id",
+    );
+    if !list.statuses.is_empty() {
+        let words: Vec<&'static str> = list.statuses.iter().map(|status| status.as_str()).collect();
         statement = statement.sql(" AND j.status::text = ANY(").bind::<Array<Text>, _>(words).sql(")");
     }
-    outside(statement, sealed, "j.board_id", "j.resource_id")
+    outside(statement, &list.sealed, "j.board_id", "j.resource_id")
 }
 
 /// Asks for work on nodes that live; also inside a transaction that makes it necessary. Several at the same moment ask in one
@@ -243,21 +243,9 @@ impl Jobs for Store {
         sealed: &Sealed,
         page: &PageRequest,
     ) -> Result<Page<Arc<Job>>> {
-        let rows: Vec<JobRow> = self
-            .fetch(|| {
-                let statement = Statement::<JobSql>::new("jobs.page").sql("SELECT ").sql(JOB_COLUMNS);
-                let statement = listed(statement, board, statuses, sealed);
-                let statement = keyset::bounds(statement, page, true, "j.created_at", "j.id");
-                keyset::order_limit(statement, "j.created_at", "j.id", !page.from_end, page.limit)
-            })
-            .await?;
-        Ok(page.cut(jobs_from(rows)?.into_iter().map(Arc::new).collect()))
-    }
-
-    async fn job_count(&self, board: BoardId, statuses: &[JobStatus], sealed: &Sealed) -> Result<i64> {
-        let count = || listed(Statement::<BigInt>::new("jobs.count").sql("SELECT count(*)"), board, statuses, sealed);
-        let rows: Vec<i64> = self.fetch(count).await?;
-        Ok(rows.into_iter().sum())
+        let list = JobList { board, statuses: statuses.to_vec(), sealed: sealed.clone() };
+        let pages = self.job_pages(&[(list, page.clone())]).await?;
+        Ok(pages.into_iter().next().unwrap_or_else(Page::empty))
     }
 
     async fn job_changes(&self, after: &[(BoardId, Option<DateTime<Utc>>)], most: i64) -> Result<Vec<Job>> {

@@ -2,13 +2,13 @@
 //! often and by how many at the same moment it is asked for. Dropping it undoes everything.
 
 use diesel::{deserialize::FromSqlRow, expression::QueryMetadata, pg::Pg, query_dsl::CompatibleType};
-use diesel_async::{AsyncPgConnection, pooled_connection::bb8::PooledConnection};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
     Store,
     change::{claim, remember},
+    lent::Lent,
     statement::Statement,
     transaction::{begin, commit, roll_back},
 };
@@ -17,7 +17,7 @@ use crate::domain::{Claim, Error, IdempotencyKey, Outcome, Refusal, Result};
 /// A transaction that has begun.
 pub(super) struct Work<'a> {
     store: &'a Store,
-    connection: PooledConnection<'a, AsyncPgConnection>,
+    connection: Lent,
     key: Option<&'a IdempotencyKey>,
 }
 

@@ -1,8 +1,9 @@
 //! The pool of connections and the one wrapper that every statement goes through: it names, times and counts it, tries
 //! a read again when the connection was lost, and turns failures into the program's error.
 //!
-//! The pool's timeout is for waiting until somebody else is done. A database that cannot be reached is told at once: where
-//! no connection is left, nobody will be done.
+//! Whoever wants a connection waits for a turn first, so that no caller takes them all (`access/turns.rs`); the pool below
+//! never has more holders than it may have connections. Its timeout is for waiting until somebody else is done. A database
+//! that cannot be reached is told at once: where no connection is left, nobody will be done.
 
 use std::{
     collections::BTreeMap,
@@ -10,36 +11,58 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bb8::QueueStrategy;
 use diesel::{QueryResult, deserialize::FromSqlRow, expression::QueryMetadata, pg::Pg, query_dsl::CompatibleType};
 use diesel_async::{
-    AsyncPgConnection, RunQueryDsl,
-    pooled_connection::{
-        AsyncDieselConnectionManager, ManagerConfig, PoolError, PoolableConnection, RecyclingMethod,
-        bb8::{Pool, PooledConnection},
-    },
+    AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
+    pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod, bb8::Pool},
 };
 use futures_util::FutureExt;
 use secrecy::SecretString;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
-use super::{error, statement::Statement, tls::Connector};
+use super::{
+    board_turns::BoardTurns,
+    error,
+    lent::{Lent, at_work, keep_watch},
+    outage::Failures,
+    reserved::Reserved,
+    statement::Statement,
+    tls::{Canceller, Connector},
+};
 use crate::{
+    access::{Caller, TurnLimits, Turns},
     config::DatabaseConfig,
-    domain::{Error, Result},
+    domain::{Code, Error, Result},
 };
 
 /// Slower statements are worth a warning.
 const SLOW: Duration = Duration::from_secs(1);
 /// How often a read is tried when its connection turns out to be lost.
 const READ_ATTEMPTS: usize = 3;
+/// Connections that one caller may use at once, at least, where there are so many.
+const LEAST_SHARE: u32 = 2;
+/// Statements of one caller that may wait for a connection.
+const WAITING: usize = 1000;
+/// What is nice to have on a connection, and not everywhere to be had: the server notices soon that a client is gone for whom it
+/// works (from PostgreSQL 14 on, and not on every system), and says in English what is wrong, so that `error.rs` understands it.
+const PREPARE: &str = "DO $$ BEGIN \
+     BEGIN PERFORM set_config('client_connection_check_interval', '2s', false); EXCEPTION WHEN OTHERS THEN NULL; END; \
+     BEGIN PERFORM set_config('lc_messages', 'C', false); EXCEPTION WHEN OTHERS THEN NULL; END; END $$";
 
 /// The PostgreSQL adapter: implements the ports of the domain. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     pool: Pool<AsyncPgConnection>,
+    turns: Turns,
+    pub(super) board_turns: BoardTurns,
+    pub(super) patience: Duration,
+    canceller: Canceller,
     failures: Failures,
     pool_size: u32,
     log: Arc<StatementLog>,
+    /// Where plain reads run if not in the pool.
+    reserved: Option<Arc<Reserved>>,
 }
 
 /// How the pool is used at a moment.
@@ -62,6 +85,7 @@ impl Store {
     /// `Overloaded` when the database cannot be reached.
     pub async fn connect(url: &SecretString, config: &DatabaseConfig) -> Result<Store> {
         let connector = Connector::new(url, "ragboard", Some(config.statement_timeout))?;
+        let canceller = connector.canceller();
         let mut manager = ManagerConfig::default();
         manager.recycling_method = RecyclingMethod::Fast;
         manager.custom_setup = Box::new(move |_| {
@@ -69,10 +93,12 @@ impl Store {
             async move { establish(&connector).await }.boxed()
         });
         let manager = AsyncDieselConnectionManager::new_with_config("", manager);
-        let failures = Failures(watch::Sender::new(None));
+        let failures = Failures::new();
+        let most = config.pool_size.saturating_add(config.max_overflow);
         let pool = Pool::builder()
-            .max_size(config.pool_size.saturating_add(config.max_overflow))
-            // Connections beyond pool_size are closed again when they idle.
+            .max_size(most)
+            // Connections beyond those that are needed are closed again when they idle: the last used is used first.
+            .queue_strategy(QueueStrategy::Lifo)
             .min_idle(Some(1))
             .idle_timeout(Some(Duration::from_secs(60).min(config.pool_recycle)))
             .max_lifetime(Some(config.pool_recycle))
@@ -85,38 +111,48 @@ impl Store {
             .build(manager)
             .await
             .map_err(|cause| error::from_pool(bb8::RunError::User(cause)))?;
-        Ok(Store { pool, failures, pool_size: config.pool_size, log: Arc::default() })
+        let share = most.div_ceil(2).max(LEAST_SHARE.min(most));
+        let limits = TurnLimits { at_once: most as usize, share: share as usize, waiting: WAITING };
+        Ok(Store {
+            pool,
+            turns: Turns::new(limits),
+            board_turns: BoardTurns::default(),
+            patience: config.pool_timeout,
+            canceller,
+            failures,
+            pool_size: config.pool_size,
+            log: Arc::default(),
+            reserved: None,
+        })
     }
 
-    /// A connection that was open a moment ago.
-    pub(super) async fn connection(&self) -> Result<PooledConnection<'_, AsyncPgConnection>> {
+    /// The same store, whose plain reads do not run in the pool.
+    pub(super) fn on(&self, reserved: Reserved) -> Store {
+        Store { reserved: Some(Arc::new(reserved)), ..self.clone() }
+    }
+
+    /// A connection that was open a moment ago, for as long as its holder likes.
+    pub(super) async fn connection(&self) -> Result<Lent> {
         loop {
-            let failures = self.failures.0.subscribe();
-            let mut connection = tokio::select! {
+            let failures = self.failures.subscribe();
+            let lent = tokio::select! {
                 biased;
-                connection = self.pool.get() => connection.map_err(error::from_pool)?,
+                lent = self.lend() => lent?,
                 failure = self.unreachable(failures) => return Err(failure),
             };
-            // One that the server has closed meanwhile is thrown away by the pool when it goes back there.
-            if !connection.is_broken() {
-                return Ok(connection);
+            // One that the server has closed meanwhile is none.
+            if let Some(lent) = lent {
+                self.failures.has_one();
+                return Ok(lent);
             }
         }
     }
 
-    /// As [`Store::connection`], for as long as its holder likes.
-    pub(super) async fn owned_connection(&self) -> Result<PooledConnection<'static, AsyncPgConnection>> {
-        loop {
-            let failures = self.failures.0.subscribe();
-            let mut connection = tokio::select! {
-                biased;
-                connection = self.pool.get_owned() => connection.map_err(error::from_pool)?,
-                failure = self.unreachable(failures) => return Err(failure),
-            };
-            if !connection.is_broken() {
-                return Ok(connection);
-            }
-        }
+    async fn lend(&self) -> Result<Option<Lent>> {
+        let busy = |_| Error::new(Code::Overloaded, "All database connections are busy; try again");
+        let turn = timeout(self.patience, self.turns.take(Caller::current())).await.map_err(busy)??;
+        let connection = self.pool.get_owned().await.map_err(error::from_pool)?;
+        Ok(Lent::new(connection, turn, self.canceller.clone()))
     }
 
     /// Waits until no connection can be opened and there is none that somebody could give back.
@@ -140,6 +176,9 @@ impl Store {
         ST: CompatibleType<Row, Pg, SqlType = ST> + 'static,
         Row: FromSqlRow<ST, Pg> + Send + 'static,
     {
+        if let Some(reserved) = &self.reserved {
+            return reserved.fetch(self, statement).await;
+        }
         let mut attempt = 1;
         loop {
             let mut connection = self.connection().await?;
@@ -168,7 +207,7 @@ impl Store {
     }
 
     /// The same; the flag of the error says that the connection was lost.
-    async fn try_run<ST, Row>(
+    pub(super) async fn try_run<ST, Row>(
         &self,
         connection: &mut AsyncPgConnection,
         statement: Statement<ST>,
@@ -179,7 +218,9 @@ impl Store {
         Row: FromSqlRow<ST, Pg> + Send + 'static,
     {
         let (name, began) = (statement.name, Instant::now());
+        at_work(connection, true);
         let outcome: QueryResult<Vec<Row>> = statement.load(connection).await;
+        at_work(connection, false);
         let took = began.elapsed();
         self.log.add(name, took);
         match outcome {
@@ -234,33 +275,21 @@ impl Store {
             within_size: state.connections.min(self.pool_size),
             overflow: state.connections.saturating_sub(self.pool_size),
             idle: state.idle_connections,
-            wait_seconds: state.statistics.get_wait_time.as_secs_f64(),
+            wait_seconds: (state.statistics.get_wait_time + self.turns.waited()).as_secs_f64(),
         }
     }
 }
 
-async fn establish(connector: &Connector) -> diesel::ConnectionResult<AsyncPgConnection> {
+pub(super) async fn establish(connector: &Connector) -> diesel::ConnectionResult<AsyncPgConnection> {
     let refused = |error: Error| {
         let cause = error.cause().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
         diesel::ConnectionError::BadConnection(cause)
     };
     let (client, connection) = connector.connect().await.map_err(refused)?;
-    AsyncPgConnection::try_from_client_and_connection(client, connection).await
-}
-
-/// Tells those who wait for a connection that one could not be opened, and why.
-#[derive(Clone, Debug)]
-struct Failures(watch::Sender<Option<Error>>);
-
-impl bb8::ErrorSink<PoolError> for Failures {
-    fn sink(&self, cause: PoolError) {
-        tracing::warn!(%cause, "Could not open a database connection");
-        self.0.send_replace(Some(error::from_pool(bb8::RunError::User(cause))));
-    }
-
-    fn boxed_clone(&self) -> Box<dyn bb8::ErrorSink<PoolError>> {
-        Box::new(self.clone())
-    }
+    let mut connection = AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
+    connection.batch_execute(PREPARE).await.map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+    keep_watch(&mut connection);
+    Ok(connection)
 }
 
 /// Count and time of one statement.

@@ -94,15 +94,16 @@ impl PresenceTable for Store {
         // In one order everywhere: two gateways that write the same rows do not wait for each other in a circle.
         rows.sort_by_key(|presence| (presence.board_id, presence.id));
         let rows: Value = rows.into_iter().map(row_of).collect();
-        let mut connection = self.connection().await?;
-        let statement = Statement::<Timestamptz>::new("presence.keep")
+        // What was said is kept in the place of what was said before, so that it may be tried again.
+        let statement = || {
+            Statement::<Timestamptz>::new("presence.keep")
             .sql(
                 "WITH clock AS (SELECT clock_timestamp() AS now), kept AS (\
                     INSERT INTO board_presence AS p (board_id, id, user_id, mark, cursor_x, cursor_y, selection, state, is_here, seen_at) \
                     SELECT r.board_id, r.id, r.user_id, r.mark, r.cursor_x, r.cursor_y, r.selection, r.state, r.is_here, clock.now \
                     FROM clock CROSS JOIN jsonb_to_recordset(",
             )
-            .bind::<Jsonb, _>(rows)
+            .bind::<Jsonb, _>(rows.clone())
             .sql(
                 ") AS r (board_id uuid, id uuid, user_id uuid, mark bigint, cursor_x double precision, \
                     cursor_y double precision, selection uuid[], state jsonb, is_here boolean) \
@@ -110,18 +111,20 @@ impl PresenceTable for Store {
                     cursor_y = excluded.cursor_y, selection = excluded.selection, state = excluded.state, \
                     is_here = excluded.is_here, seen_at = excluded.seen_at WHERE p.seen_at <= excluded.seen_at RETURNING 1) \
                  SELECT clock.now FROM clock",
-            );
-        let rows: Vec<DateTime<Utc>> = self.run(&mut connection, statement).await?;
+            )
+        };
+        let rows: Vec<DateTime<Utc>> = self.fetch(statement).await?;
         Ok(rows.into_iter().next().unwrap_or_default())
     }
 
     async fn remove_presences(&self) -> Result<()> {
-        let mut connection = self.connection().await?;
-        let statement = Statement::<BigInt>::new("presence.remove").sql(
-            "WITH gone AS (DELETE FROM board_presence WHERE seen_at < now() - interval '1 minute' RETURNING 1) \
-             SELECT count(*) FROM gone",
-        );
-        let _: Vec<i64> = self.run(&mut connection, statement).await?;
+        let statement = || {
+            Statement::<BigInt>::new("presence.remove").sql(
+                "WITH gone AS (DELETE FROM board_presence WHERE seen_at < now() - interval '1 minute' RETURNING 1) \
+                 SELECT count(*) FROM gone",
+            )
+        };
+        let _: Vec<i64> = self.fetch(statement).await?;
         Ok(())
     }
 }

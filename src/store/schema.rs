@@ -120,6 +120,43 @@ pub mod sql_types {
 diesel::table! {
     use diesel::sql_types::*;
     use pgvector::sql_types::Vector;
+
+    /// How many boards accounts have copied on the last day they did.
+    account_copies (user_id) {
+        /// The account.
+        user_id -> Uuid,
+        /// The day, by the time zone of the database.
+        day -> Date,
+        /// Boards copied on that day.
+        copies -> Int4,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use pgvector::sql_types::Vector;
+
+    /// Tokens that were sent by mail: one for each purpose of an account, used by deleting it.
+    account_tokens (user_id, purpose) {
+        /// The account.
+        user_id -> Uuid,
+        /// What it is for: verify_email or reset_password.
+        purpose -> Text,
+        /// SHA-256 of the token; the token itself is never stored.
+        token_digest -> Bytea,
+        /// The address that it was sent to; good while the account has that address.
+        #[max_length = 255]
+        email -> Varchar,
+        /// When it was made.
+        created_at -> Timestamptz,
+        /// End of its life.
+        expires_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use pgvector::sql_types::Vector;
     use super::sql_types::ActivityType;
 
     /// Who did what.
@@ -228,6 +265,47 @@ diesel::table! {
 diesel::table! {
     use diesel::sql_types::*;
     use pgvector::sql_types::Vector;
+    use super::sql_types::SharePermission;
+
+    /// Invitations to boards that were not answered yet.
+    board_invitations (id) {
+        /// Version 7 UUID.
+        id -> Uuid,
+        /// The board.
+        board_id -> Uuid,
+        /// Lower-case address of who is invited; there need not be an account.
+        #[max_length = 255]
+        email -> Varchar,
+        /// What they may do, once they have accepted.
+        role -> SharePermission,
+        /// Who has invited.
+        invited_by -> Nullable<Uuid>,
+        /// When they were invited.
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use pgvector::sql_types::Vector;
+
+    /// Imports under way: a row is a turn that somebody has.
+    board_imports (user_id, board_name) {
+        /// Whose board is imported into.
+        user_id -> Uuid,
+        /// Name of the board, which may not be there yet.
+        #[max_length = 255]
+        board_name -> Varchar,
+        /// Version 7 UUID that the import chose for itself.
+        holder -> Uuid,
+        /// When the turn ends unless the import prolongs it.
+        expires_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use pgvector::sql_types::Vector;
 
     /// Who is on which board at this moment, for a minute; empty after a crash of the database.
     board_presence (board_id, id) {
@@ -324,6 +402,14 @@ diesel::table! {
         folder_count -> Int4,
         /// When something on the board last changed.
         last_modified -> Nullable<Timestamptz>,
+        /// Bytes of texts, prompts, descriptions and metadata of living nodes.
+        living_bytes -> Int8,
+        /// Nodes, deleted ones included.
+        stored_nodes -> Int4,
+        /// Bytes as in living_bytes, deleted nodes included.
+        stored_bytes -> Int8,
+        /// Bytes of labels, styles and metadata of links.
+        link_bytes -> Int8,
     }
 }
 
@@ -668,6 +754,8 @@ diesel::table! {
         result -> Nullable<Jsonb>,
         /// When.
         created_at -> Timestamptz,
+        /// How request_digest was made: 1 of the text of the input, which fits any request under the key that has no secret; 2 of what it means.
+        digest_version -> Int2,
     }
 }
 
@@ -695,6 +783,30 @@ diesel::table! {
         indexed_at -> Timestamptz,
         /// Title that goes with each chunk, as far as there is room.
         title -> Text,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use pgvector::sql_types::Vector;
+
+    /// Mails that were asked for; kept for two days, by which they are counted.
+    mails (id) {
+        /// Version 7 UUID.
+        id -> Uuid,
+        /// What it is for: verify_email or reset_password.
+        purpose -> Text,
+        /// Lower-case address that it goes to. There need not be an account with it.
+        #[max_length = 255]
+        email -> Varchar,
+        /// When it was asked for.
+        created_at -> Timestamptz,
+        /// Not before; while somebody sends it, when another may try.
+        scheduled_for -> Timestamptz,
+        /// How often it was tried.
+        attempts -> Int4,
+        /// When it was sent, given up or found to be unnecessary.
+        done_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -854,7 +966,7 @@ diesel::table! {
         scheduled_for -> Timestamptz,
         /// How often it was put off because something was overloaded or took too long.
         postponed -> Int4,
-        /// How much of it is done, 0 to 1.
+        /// How much of it is done, 0 to 1; kept while a long job waits for its next slice.
         progress -> Float4,
         /// Whose batch it is in; also after it was cancelled, until the worker has let go of it. Null otherwise.
         worker -> Nullable<Text>,
@@ -862,6 +974,8 @@ diesel::table! {
         heartbeat_at -> Nullable<Timestamptz>,
         /// Last change of its state or progress, by the clock and not by the transaction.
         changed_at -> Timestamptz,
+        /// The owner of the board when the job was asked for: accounts take turns. Null for work of the system, and for what had ended before this column was there.
+        owner_id -> Nullable<Uuid>,
     }
 }
 
@@ -887,6 +1001,8 @@ diesel::table! {
         used_at -> Nullable<Timestamptz>,
         /// When its family was closed.
         revoked_at -> Nullable<Timestamptz>,
+        /// Random; its successor is derived from the token and this. Kept while the token may come again.
+        successor_salt -> Nullable<Bytea>,
     }
 }
 
@@ -970,6 +1086,50 @@ diesel::table! {
     use diesel::sql_types::*;
     use pgvector::sql_types::Vector;
 
+    /// Sign-ins of accounts; kept in step with refresh_tokens by triggers.
+    sessions (id) {
+        /// The family of its refresh tokens; session_… in the API.
+        id -> Uuid,
+        /// Whose session it is.
+        user_id -> Uuid,
+        /// When somebody signed in.
+        created_at -> Timestamptz,
+        /// When a refresh token was last handed out.
+        last_used_at -> Timestamptz,
+        /// When its last refresh token ends.
+        expires_at -> Timestamptz,
+        /// When it was ended, by whatever.
+        ended_at -> Nullable<Timestamptz>,
+        /// Browser and system in words, as the client told them last.
+        #[max_length = 100]
+        device -> Nullable<Varchar>,
+        /// Network that it was last used from, in part: of IPv4 three numbers, of IPv6 48 bits.
+        #[max_length = 50]
+        address -> Nullable<Varchar>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use pgvector::sql_types::Vector;
+
+    /// From where accounts were signed in to, the last twenty addresses and devices of each.
+    sign_in_places (user_id, place_digest) {
+        /// The account.
+        user_id -> Uuid,
+        /// SHA-256 of the address with the e-mail address of the account, or of the token of the device.
+        place_digest -> Bytea,
+        /// Whether it is a device, else it is an address.
+        is_device -> Bool,
+        /// When the account was last signed in to from there.
+        last_used_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use pgvector::sql_types::Vector;
+
     /// Use, for quotas and billing.
     usage_metrics (id) {
         /// Version 7 UUID.
@@ -1029,12 +1189,17 @@ diesel::table! {
     }
 }
 
+diesel::joinable!(account_copies -> users (user_id));
+diesel::joinable!(account_tokens -> users (user_id));
 diesel::joinable!(activity_logs -> boards (board_id));
 diesel::joinable!(activity_logs -> users (user_id));
 diesel::joinable!(api_keys -> users (user_id));
 diesel::joinable!(board_collaborators -> boards (board_id));
 diesel::joinable!(board_events -> boards (board_id));
 diesel::joinable!(board_events -> users (actor_id));
+diesel::joinable!(board_imports -> users (user_id));
+diesel::joinable!(board_invitations -> boards (board_id));
+diesel::joinable!(board_invitations -> users (invited_by));
 diesel::joinable!(board_share_uses -> board_shares (share_id));
 diesel::joinable!(board_shares -> boards (board_id));
 diesel::joinable!(board_shares -> users (shared_by));
@@ -1051,13 +1216,19 @@ diesel::joinable!(processing_jobs -> boards (board_id));
 diesel::joinable!(refresh_tokens -> users (user_id));
 diesel::joinable!(resource_nodes -> media_objects (media_id));
 diesel::joinable!(search_versions -> boards (board_id));
+diesel::joinable!(sessions -> users (user_id));
+diesel::joinable!(sign_in_places -> users (user_id));
 diesel::joinable!(usage_metrics -> users (user_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
+    account_copies,
+    account_tokens,
     activity_logs,
     api_keys,
     board_collaborators,
     board_events,
+    board_imports,
+    board_invitations,
     board_presence,
     board_share_uses,
     board_shares,
@@ -1074,6 +1245,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     folder_unlocks,
     idempotency_keys,
     indexed_resources,
+    mails,
     media_objects,
     node_hierarchy,
     nodes,
@@ -1082,6 +1254,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     resource_nodes,
     search_versions,
     service_modes,
+    sessions,
+    sign_in_places,
     usage_metrics,
     users,
 );

@@ -12,7 +12,11 @@ use crate::domain::{BoardId, Redemption, Result, Share, ShareId, Stamp, TokenDig
 
 /// Columns of a share link `s`, in the order of [`ShareRow`].
 pub(super) const SHARE_COLUMNS: &str = "s.id, s.board_id, s.permission::text, s.password_hash, s.max_uses, s.use_count, \
-    s.expires_at, s.revoked_at, s.xmin::text::bigint";
+    s.expires_at, s.revoked_at, (SELECT u.is_active FROM boards b JOIN users u ON u.id = b.user_id WHERE b.id = s.board_id), ";
+
+/// Changes with the row of the link `s` and with that of the owner of its board; it follows [`SHARE_COLUMNS`].
+pub(super) const SHARE_STAMP: &str = "hashtextextended(concat_ws(' ', s.xmin, \
+        (SELECT u.xmin FROM boards b JOIN users u ON u.id = b.user_id WHERE b.id = s.board_id)), 0)";
 
 pub(super) type ShareSql = (
     SqlUuid,
@@ -23,13 +27,15 @@ pub(super) type ShareSql = (
     Integer,
     Nullable<Timestamptz>,
     Nullable<Timestamptz>,
+    Bool,
     BigInt,
 );
 pub(super) type ShareRow =
-    (Uuid, Uuid, String, Option<String>, Option<i32>, i32, Option<DateTime<Utc>>, Option<DateTime<Utc>>, Stamp);
+    (Uuid, Uuid, String, Option<String>, Option<i32>, i32, Option<DateTime<Utc>>, Option<DateTime<Utc>>, bool, Stamp);
 
 pub(super) fn share_from(row: ShareRow) -> Result<Share> {
-    let (id, board_id, permission, password_hash, max_uses, use_count, expires_at, revoked_at, stamp) = row;
+    let (id, board_id, permission, password_hash, max_uses, use_count, expires_at, revoked_at, has_active_owner, stamp) =
+        row;
     Ok(Share {
         id: ShareId(id),
         board_id: BoardId(board_id),
@@ -39,6 +45,7 @@ pub(super) fn share_from(row: ShareRow) -> Result<Share> {
         use_count,
         expires_at,
         revoked_at,
+        has_active_owner,
         stamp,
     })
 }
@@ -52,6 +59,7 @@ impl Shares for Store {
                 Statement::<ShareSql>::new("shares.by_token")
                     .sql("SELECT ")
                     .sql(SHARE_COLUMNS)
+                    .sql(SHARE_STAMP)
                     .sql(" FROM board_shares s WHERE s.token_digest = ")
                     .bind::<Binary, _>(digest.clone())
             })

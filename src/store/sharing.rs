@@ -11,14 +11,18 @@ use super::{
     Store,
     board::permission_from,
     once::Once,
-    share::{SHARE_COLUMNS, ShareRow, ShareSql, share_from},
+    share::{SHARE_COLUMNS, SHARE_STAMP, ShareRow, ShareSql, share_from},
     statement::Statement,
     user::{USER_COLUMNS, UserRow, UserSql, user_from},
 };
 use crate::domain::{
-    BoardId, Collaborator, Error, IdempotencyKey, Invitation, NewShare, Outcome, Permission, Result, Share, ShareId,
-    UserId, ports::Sharing,
+    BoardId, Collaborator, IdempotencyKey, Invitation, NewShare, Outcome, Permission, Result, SentInvitation, Share,
+    ShareId, UserId,
+    ports::{BoardLists, Sharing},
 };
+
+/// Whether a share link `d` can still be used.
+const IS_LIVING_D: &str = "(d.revoked_at IS NULL AND (d.expires_at IS NULL OR d.expires_at > now()))";
 
 fn role(permission: Permission) -> &'static str {
     match permission {
@@ -28,8 +32,16 @@ fn role(permission: Permission) -> &'static str {
     }
 }
 
-type CollaboratorSql = (UserSql, Text, Nullable<Timestamptz>, Timestamptz);
-type CollaboratorRow = (UserRow, String, Option<DateTime<Utc>>, DateTime<Utc>);
+/// Columns of a collaborator `c` with the account `u`, in the order of [`CollaboratorRow`].
+pub(super) const COLLABORATOR_COLUMNS: [&str; 2] = [USER_COLUMNS, ", c.role::text, c.accepted_at, c.created_at"];
+
+pub(super) type CollaboratorSql = (UserSql, Text, Nullable<Timestamptz>, Timestamptz);
+pub(super) type CollaboratorRow = (UserRow, String, Option<DateTime<Utc>>, DateTime<Utc>);
+
+pub(super) fn collaborator_from((user, role, accepted_at, invited_at): CollaboratorRow) -> Result<Collaborator> {
+    let role = permission_from(&role)?;
+    Ok(Collaborator { user: Arc::new(user_from(user)), role, accepted_at, invited_at })
+}
 
 impl Store {
     /// Runs a statement that returns what it changed; the id of that, or of what this very request changed before.
@@ -53,16 +65,38 @@ impl Store {
 
 #[async_trait]
 impl Sharing for Store {
-    async fn add_share(&self, share: NewShare, request: Option<&IdempotencyKey>) -> Outcome<ShareId> {
+    async fn add_share(
+        &self,
+        share: NewShare,
+        most: i64,
+        request: Option<&IdempotencyKey>,
+    ) -> Outcome<Option<ShareId>> {
+        let mut work = match self.once(request).await? {
+            Once::Now(work) => work,
+            Once::Before(id) => return Ok(Some(ShareId(id))),
+        };
+        // Of two that would make the last link, the second waits for the first and then sees it.
+        let lock = Statement::<SqlUuid>::new("sharing.lock_board")
+            .sql("SELECT b.id FROM boards b WHERE b.id = ")
+            .bind::<SqlUuid, _>(share.board.0)
+            .sql(" FOR NO KEY UPDATE");
+        let _: Vec<Uuid> = work.run(lock).await?;
+        let old = Statement::<SqlUuid>::new("sharing.remove_dead")
+            .sql("DELETE FROM board_shares s WHERE s.id IN (SELECT d.id FROM board_shares d WHERE d.board_id = ")
+            .bind::<SqlUuid, _>(share.board.0)
+            .sql(" AND NOT ")
+            .sql(IS_LIVING_D)
+            .sql(" ORDER BY d.id DESC OFFSET 900) RETURNING s.id");
+        let _: Vec<Uuid> = work.run(old).await?;
         let statement = Statement::<SqlUuid>::new("sharing.add_share")
             .sql(
                 "INSERT INTO board_shares (id, board_id, shared_by, token_digest, permission, password_hash, max_uses, \
-                 expires_at) VALUES (",
+                 expires_at) SELECT n.* FROM (SELECT ",
             )
             .bind::<SqlUuid, _>(share.id.0)
             .sql(", ")
             .bind::<SqlUuid, _>(share.board.0)
-            .sql(", ")
+            .sql(" AS board_id, ")
             .bind::<SqlUuid, _>(share.by.0)
             .sql(", ")
             .bind::<Binary, _>(share.token.to_vec())
@@ -74,9 +108,17 @@ impl Sharing for Store {
             .bind::<Nullable<Integer>, _>(share.max_uses)
             .sql(", ")
             .bind::<Nullable<Timestamptz>, _>(share.expires_at)
-            .sql(") RETURNING id");
-        let id = self.changed(request, statement).await?;
-        id.map(ShareId).ok_or_else(|| Error::internal("sharing.add_share: no row").into())
+            .sql(") AS n WHERE (SELECT count(*) FROM board_shares d WHERE d.board_id = n.board_id AND ")
+            .sql(IS_LIVING_D)
+            .sql(") < ")
+            .bind::<BigInt, _>(most)
+            .sql(" RETURNING id");
+        let made: Vec<Uuid> = work.run(statement).await?;
+        match made.first() {
+            Some(id) => work.finish(*id).await?,
+            None => work.give_up().await,
+        }
+        Ok(made.first().copied().map(ShareId))
     }
 
     async fn revoke_share(&self, board: BoardId, share: ShareId, request: Option<&IdempotencyKey>) -> Outcome<bool> {
@@ -95,6 +137,7 @@ impl Sharing for Store {
                 Statement::<ShareSql>::new("sharing.share")
                     .sql("SELECT ")
                     .sql(SHARE_COLUMNS)
+                    .sql(SHARE_STAMP)
                     .sql(" FROM board_shares s WHERE s.id = ")
                     .bind::<SqlUuid, _>(share.0)
             })
@@ -102,41 +145,9 @@ impl Sharing for Store {
         rows.into_iter().next().map(|row| share_from(row).map(Arc::new)).transpose()
     }
 
-    async fn shares(&self, board: BoardId, most: i64) -> Result<Vec<Arc<Share>>> {
-        let rows: Vec<ShareRow> = self
-            .fetch(|| {
-                Statement::<ShareSql>::new("sharing.shares")
-                    .sql("SELECT ")
-                    .sql(SHARE_COLUMNS)
-                    .sql(" FROM board_shares s WHERE s.board_id = ")
-                    .bind::<SqlUuid, _>(board.0)
-                    .sql(" ORDER BY s.id DESC LIMIT ")
-                    .bind::<BigInt, _>(most)
-            })
-            .await?;
-        rows.into_iter().map(|row| share_from(row).map(Arc::new)).collect()
-    }
-
     async fn collaborators(&self, board: BoardId, most: i64) -> Result<Vec<Collaborator>> {
-        let rows: Vec<CollaboratorRow> = self
-            .fetch(|| {
-                Statement::<CollaboratorSql>::new("sharing.collaborators")
-                    .sql("SELECT ")
-                    .sql(USER_COLUMNS)
-                    .sql(
-                        ", c.role::text, c.accepted_at, c.created_at FROM board_collaborators c \
-                         JOIN users u ON u.id = c.user_id WHERE c.board_id = ",
-                    )
-                    .bind::<SqlUuid, _>(board.0)
-                    .sql(" ORDER BY c.id LIMIT ")
-                    .bind::<BigInt, _>(most)
-            })
-            .await?;
-        let collaborator = |(user, role, accepted_at, invited_at): CollaboratorRow| {
-            let role = permission_from(&role)?;
-            Ok(Collaborator { user: Arc::new(user_from(user)), role, accepted_at, invited_at })
-        };
-        rows.into_iter().map(collaborator).collect()
+        let lists = self.collaborator_lists(&[board], most).await?;
+        Ok(lists.into_iter().next().map(Arc::unwrap_or_clone).unwrap_or_default())
     }
 
     async fn invitations(&self, user: UserId, most: i64) -> Result<Vec<Invitation>> {
@@ -145,11 +156,19 @@ impl Sharing for Store {
             .fetch(|| {
                 Statement::<(SqlUuid, Text, Text, Timestamptz)>::new("sharing.invitations")
                     .sql(
-                        "SELECT b.id, b.name, c.role::text, c.created_at FROM board_collaborators c \
-                         JOIN boards b ON b.id = c.board_id AND b.deleted_at IS NULL WHERE c.accepted_at IS NULL AND c.user_id = ",
+                        "SELECT b.id, b.name, i.role::text, i.created_at FROM (SELECT i.board_id, i.role, i.created_at \
+                         FROM board_invitations i JOIN users u ON u.email = i.email WHERE u.id = ",
                     )
                     .bind::<SqlUuid, _>(user.0)
-                    .sql(" ORDER BY c.id DESC LIMIT ")
+                    .sql(
+                        " UNION ALL SELECT c.board_id, c.role, c.created_at FROM board_collaborators c \
+                         WHERE c.accepted_at IS NULL AND c.user_id = ",
+                    )
+                    .bind::<SqlUuid, _>(user.0)
+                    .sql(
+                        ") AS i JOIN boards b ON b.id = i.board_id AND b.deleted_at IS NULL \
+                         ORDER BY i.created_at DESC, b.id DESC LIMIT ",
+                    )
                     .bind::<BigInt, _>(most)
             })
             .await?;
@@ -159,34 +178,92 @@ impl Sharing for Store {
         rows.into_iter().map(invitation).collect()
     }
 
+    async fn sent_invitations(&self, board: BoardId, most: i64) -> Result<Vec<SentInvitation>> {
+        let rows: Vec<(String, String, DateTime<Utc>)> = self
+            .fetch(|| {
+                Statement::<(Text, Text, Timestamptz)>::new("sharing.sent_invitations")
+                    .sql("SELECT i.email, i.role::text, i.created_at FROM board_invitations i WHERE i.board_id = ")
+                    .bind::<SqlUuid, _>(board.0)
+                    .sql(" ORDER BY i.id LIMIT ")
+                    .bind::<BigInt, _>(most)
+            })
+            .await?;
+        let invitation = |(email, role, invited_at): (String, String, DateTime<Utc>)| {
+            Ok(SentInvitation { email, role: permission_from(&role)?, invited_at })
+        };
+        rows.into_iter().map(invitation).collect()
+    }
+
     async fn invite(
         &self,
         board: BoardId,
-        user: UserId,
-        as_role: Permission,
+        invitation: SentInvitation,
         by: UserId,
         request: Option<&IdempotencyKey>,
     ) -> Outcome<bool> {
         let statement = Statement::<SqlUuid>::new("sharing.invite")
-            .sql("INSERT INTO board_collaborators AS c (board_id, user_id, role, invited_by) VALUES (")
+            .sql("INSERT INTO board_invitations AS i (board_id, email, role, invited_by, created_at) SELECT ")
             .bind::<SqlUuid, _>(board.0)
-            .sql(", ")
-            .bind::<SqlUuid, _>(user.0)
-            .sql(", ")
-            .bind::<Text, _>(role(as_role))
+            .sql("::uuid, ")
+            .bind::<Text, _>(invitation.email.clone())
+            .sql("::text, ")
+            .bind::<Text, _>(role(invitation.role))
             .sql("::text::share_permission, ")
             .bind::<SqlUuid, _>(by.0)
-            .sql(") ON CONFLICT (board_id, user_id) DO NOTHING RETURNING c.id");
+            .sql("::uuid, ")
+            .bind::<Timestamptz, _>(invitation.invited_at)
+            .sql(
+                "::timestamptz WHERE NOT EXISTS (SELECT FROM board_collaborators c JOIN users u ON u.id = c.user_id \
+                 WHERE c.board_id = ",
+            )
+            .bind::<SqlUuid, _>(board.0)
+            .sql(" AND u.email = ")
+            .bind::<Text, _>(invitation.email)
+            .sql(") ON CONFLICT (board_id, email) DO NOTHING RETURNING i.board_id");
+        Ok(self.changed(request, statement).await?.is_some())
+    }
+
+    async fn cancel_invitation(&self, board: BoardId, email: &str, request: Option<&IdempotencyKey>) -> Outcome<bool> {
+        let statement = Statement::<SqlUuid>::new("sharing.cancel_invitation")
+            .sql("DELETE FROM board_invitations i WHERE i.board_id = ")
+            .bind::<SqlUuid, _>(board.0)
+            .sql(" AND i.email = ")
+            .bind::<Text, _>(email.to_owned())
+            .sql(" RETURNING i.board_id");
         Ok(self.changed(request, statement).await?.is_some())
     }
 
     async fn accept(&self, board: BoardId, user: UserId, request: Option<&IdempotencyKey>) -> Outcome<bool> {
+        // Accepting again, after the answer was lost, finds the collaborator.
         let statement = Statement::<SqlUuid>::new("sharing.accept")
-            .sql("UPDATE board_collaborators c SET accepted_at = coalesce(c.accepted_at, now()) WHERE c.board_id = ")
-            .bind::<SqlUuid, _>(board.0)
-            .sql(" AND c.user_id = ")
+            .sql("WITH answered AS (DELETE FROM board_invitations i USING users u WHERE u.email = i.email AND u.id = ")
             .bind::<SqlUuid, _>(user.0)
-            .sql(" RETURNING c.id");
+            .sql(" AND i.board_id = ")
+            .bind::<SqlUuid, _>(board.0)
+            .sql(
+                " RETURNING i.board_id, u.id AS user_id, i.role, i.invited_by, i.created_at) \
+                 INSERT INTO board_collaborators AS c (board_id, user_id, role, invited_by, created_at, accepted_at) \
+                 SELECT a.board_id, a.user_id, a.role, a.invited_by, a.created_at, now() FROM (SELECT * FROM answered \
+                 UNION ALL SELECT o.board_id, o.user_id, o.role, o.invited_by, o.created_at FROM board_collaborators o \
+                 WHERE NOT EXISTS (SELECT FROM answered) AND o.user_id = ",
+            )
+            .bind::<SqlUuid, _>(user.0)
+            .sql(" AND o.board_id = ")
+            .bind::<SqlUuid, _>(board.0)
+            .sql(
+                ") AS a ON CONFLICT (board_id, user_id) DO UPDATE SET accepted_at = coalesce(c.accepted_at, now()) \
+                 RETURNING c.id",
+            );
+        Ok(self.changed(request, statement).await?.is_some())
+    }
+
+    async fn decline(&self, board: BoardId, user: UserId, request: Option<&IdempotencyKey>) -> Outcome<bool> {
+        let statement = Statement::<SqlUuid>::new("sharing.decline")
+            .sql("DELETE FROM board_invitations i USING users u WHERE u.email = i.email AND i.board_id = ")
+            .bind::<SqlUuid, _>(board.0)
+            .sql(" AND u.id = ")
+            .bind::<SqlUuid, _>(user.0)
+            .sql(" RETURNING i.board_id");
         Ok(self.changed(request, statement).await?.is_some())
     }
 

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use diesel::sql_types::{Array, BigInt, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use super::{
@@ -15,11 +15,12 @@ use super::{
     error::Aborted,
     link::{LINK_COLUMNS, LIVING_ENDS, LinkRow, LinkSql, link_from},
     node::{NODE_COLUMNS, NODE_JOINS, NodeRow, NodeSql, node_from},
+    share::SHARE_STAMP,
     statement::Statement,
 };
 use crate::domain::{
-    AnswerKey, ApiKeyId, Basis, BoardId, BoardRecord, Committed, Error, Result, Sealed, ShareId, Snapshot, Stamp,
-    Stamps, TokenDigest, UserId,
+    AnswerKey, ApiKeyId, Basis, BoardId, BoardRecord, Committed, Error, Ground, Result, Sealed, ShareId, Snapshot,
+    Stamp, Stamps, TokenDigest, UserId,
     ports::{BoardView, CacheSource, Views},
 };
 
@@ -75,7 +76,9 @@ impl CacheSource for Store {
                     .bind::<Array<SqlUuid>, _>(boards.clone())
                     .sql(") UNION ALL SELECT 'user', u.id, u.xmin::text::bigint FROM users u WHERE u.id = ANY(")
                     .bind::<Array<SqlUuid>, _>(users.clone())
-                    .sql(") UNION ALL SELECT 'share', s.id, s.xmin::text::bigint FROM board_shares s WHERE s.id = ANY(")
+                    .sql(") UNION ALL SELECT 'share', s.id, ")
+                    .sql(SHARE_STAMP)
+                    .sql(" FROM board_shares s WHERE s.id = ANY(")
                     .bind::<Array<SqlUuid>, _>(shares.clone())
                     .sql(") UNION ALL SELECT 'key', k.id, k.xmin::text::bigint FROM api_keys k WHERE k.id = ANY(")
                     .bind::<Array<SqlUuid>, _>(keys.clone())
@@ -93,6 +96,77 @@ impl CacheSource for Store {
             }
         }
         Ok(stamps)
+    }
+
+    async fn moved(&self, known: &[(Ground, Stamp)]) -> Result<Vec<(usize, Option<Stamp>)>> {
+        let mut rows = Known::default();
+        for (place, (ground, stamp)) in known.iter().enumerate() {
+            let (list, id) = match ground {
+                Ground::Board(id) => (&mut rows.boards, id.0),
+                Ground::User(id) => (&mut rows.users, id.0),
+                Ground::Share(id) => (&mut rows.shares, id.0),
+                Ground::Key(id) => (&mut rows.keys, id.0),
+                Ground::Session(_) => continue,
+            };
+            list.places.push(i32::try_from(place).unwrap_or(i32::MAX));
+            list.ids.push(id);
+            list.stamps.push(*stamp);
+        }
+        // By primary key, row by row. Only what differs is sent.
+        let moved: Vec<(i32, Option<Stamp>)> = self
+            .fetch(|| {
+                let statement = Statement::<(Integer, Nullable<BigInt>)>::new("stamps.moved")
+                    .sql("SELECT k.place, s.stamp FROM unnest(");
+                let statement = rows.boards.bind(statement).sql(
+                    ") AS k (place, id, stamp) LEFT JOIN LATERAL (SELECT ",
+                );
+                let statement = statement.sql(BOARD_STAMP).sql(
+                    " AS stamp FROM boards b JOIN users u ON u.id = b.user_id WHERE b.deleted_at IS NULL AND b.id = k.id) s ON true \
+                     WHERE s.stamp IS DISTINCT FROM k.stamp UNION ALL SELECT k.place, s.stamp FROM unnest(",
+                );
+                let statement = rows.users.bind(statement).sql(
+                    ") AS k (place, id, stamp) LEFT JOIN LATERAL (SELECT u.xmin::text::bigint AS stamp FROM users u WHERE u.id = k.id) s \
+                     ON true WHERE s.stamp IS DISTINCT FROM k.stamp UNION ALL SELECT k.place, s.stamp FROM unnest(",
+                );
+                let statement = rows.shares.bind(statement).sql(
+                    ") AS k (place, id, stamp) LEFT JOIN LATERAL (SELECT r.xmin::text::bigint AS stamp FROM board_shares r \
+                     WHERE r.id = k.id) s ON true WHERE s.stamp IS DISTINCT FROM k.stamp \
+                     UNION ALL SELECT k.place, s.stamp FROM unnest(",
+                );
+                rows.keys.bind(statement).sql(
+                    ") AS k (place, id, stamp) LEFT JOIN LATERAL (SELECT a.xmin::text::bigint AS stamp FROM api_keys a \
+                     WHERE a.id = k.id) s ON true WHERE s.stamp IS DISTINCT FROM k.stamp",
+                )
+            })
+            .await?;
+        Ok(moved.into_iter().filter_map(|(place, stamp)| Some((usize::try_from(place).ok()?, stamp))).collect())
+    }
+}
+
+/// Rows with the stamps that are known of them, by their kinds.
+#[derive(Default)]
+struct Known {
+    boards: KnownRows,
+    users: KnownRows,
+    shares: KnownRows,
+    keys: KnownRows,
+}
+
+#[derive(Default)]
+struct KnownRows {
+    places: Vec<i32>,
+    ids: Vec<Uuid>,
+    stamps: Vec<Stamp>,
+}
+
+impl KnownRows {
+    fn bind<ST>(&self, statement: Statement<ST>) -> Statement<ST> {
+        statement
+            .bind::<Array<Integer>, _>(self.places.clone())
+            .sql(", ")
+            .bind::<Array<SqlUuid>, _>(self.ids.clone())
+            .sql(", ")
+            .bind::<Array<BigInt>, _>(self.stamps.clone())
     }
 }
 

@@ -18,7 +18,7 @@ use rustls::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::{
-    Client, Config, Socket,
+    CancelToken, Client, Config, Socket,
     config::{Host, SslMode as DriverSslMode},
     tls::MakeTlsConnect,
 };
@@ -30,6 +30,8 @@ use crate::{
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a request to cancel a statement may take.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 3;
@@ -88,6 +90,12 @@ impl Connector {
         Ok(Connector { driver, tls, timeout })
     }
 
+    /// Cancels statements of connections that were made here.
+    #[must_use]
+    pub fn canceller(&self) -> Canceller {
+        Canceller(self.tls.clone())
+    }
+
     /// Opens a connection. Nothing happens on it until the second half is polled, most simply in a task of its own.
     ///
     /// # Errors
@@ -103,6 +111,21 @@ impl Connector {
                 Err(Error::caused(Code::Overloaded, MESSAGE, format!("{error}{}", causes.collect::<String>())))
             }
             Err(cause) => Err(Error::caused(Code::Overloaded, MESSAGE, cause)),
+        }
+    }
+}
+
+/// Cancels statements. Cheap to clone.
+#[derive(Clone)]
+pub struct Canceller(MakeRustlsConnect);
+
+impl Canceller {
+    /// Asks the server to end what a connection works on, as far as it can be reached. Whether and when it does, is not told.
+    pub async fn cancel(&self, token: &CancelToken) {
+        match tokio::time::timeout(CANCEL_TIMEOUT, token.cancel_query(self.0.clone())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "Could not ask for the end of a statement"),
+            Err(_) => tracing::debug!("The server did not take the request to end a statement in time"),
         }
     }
 }

@@ -6,7 +6,7 @@ use diesel::sql_types::{Array, BigInt, Text, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use super::{Store, statement::Statement};
-use crate::domain::{Result, UsageMetric, UsagePoint, UserId, ports::Usages};
+use crate::domain::{AccountUsage, Result, UsageMetric, UsagePoint, UserId, ports::Usages};
 
 #[async_trait]
 impl Usages for Store {
@@ -33,6 +33,10 @@ impl Usages for Store {
             );
         let _: Vec<Uuid> = self.run(&mut connection, statement).await?;
         Ok(())
+    }
+
+    async fn account_usage(&self, user: UserId) -> Result<AccountUsage> {
+        self.usage_of(user).await
     }
 
     async fn usage(

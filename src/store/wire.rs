@@ -99,4 +99,8 @@ impl Wire for WakeWire {
         }
         Ok(())
     }
+
+    async fn check(&self) -> Result<()> {
+        self.client.batch_execute("").await.map_err(lost)
+    }
 }

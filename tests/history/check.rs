@@ -216,6 +216,26 @@ pub(crate) fn events(history: &History, told_events: &[(i64, &Value, &[Value])],
     }
 }
 
+/// The links that somebody has who keeps those that it is told of, and lets them go with their ends, as clients do.
+fn kept_links<'a>(changes: impl Iterator<Item = &'a Value>) -> BTreeSet<String> {
+    let mut links: BTreeMap<&str, [&str; 2]> = BTreeMap::new();
+    for change in changes {
+        match (change["__typename"].as_str(), change["linkId"].as_str()) {
+            (Some("LinkSaved"), Some(id)) => {
+                // What is not there any more by the time of the event is told as gone by a later one.
+                match (change["link"]["fromId"].as_str(), change["link"]["toId"].as_str()) {
+                    (Some(from), Some(to)) => drop(links.insert(id, [from, to])),
+                    _ => drop(links.remove(id)),
+                }
+            }
+            (Some("LinkDeleted"), Some(id)) => drop(links.remove(id)),
+            (Some("NodeDeleted"), _) => links.retain(|_, ends| ends.iter().all(|end| change["nodeId"] != *end)),
+            _ => {}
+        }
+    }
+    links.into_keys().map(str::to_owned).collect()
+}
+
 /// Whether a subscriber has heard exactly the log.
 pub(crate) fn subscriber(histories: &[History; BOARDS], subscriber: &Subscriber, counts: &mut Counts) {
     for (board, following) in &subscriber.boards {
@@ -226,6 +246,13 @@ pub(crate) fn subscriber(histories: &[History; BOARDS], subscriber: &Subscriber,
             .collect();
         counts.heard += heard.len();
         events(&histories[*board], &heard, &format!("subscriber {} of board {board}", subscriber.number));
+    }
+    for (board, following) in &subscriber.boards {
+        let board_now = &histories[*board].board;
+        let visible = board_now.links.iter().filter(|(_, link)| board_now.is_visible(link));
+        let visible: BTreeSet<String> = visible.map(|(id, _)| id.to_string()).collect();
+        let kept = kept_links(following.heard.iter().flat_map(|heard| &heard.changes));
+        assert_eq!(kept, visible, "links that subscriber {} of board {board} was told of", subscriber.number);
     }
     subscriber.sights.iter().for_each(|seen| sight(&histories[seen.board], seen));
     counts.sights += subscriber.sights.len();

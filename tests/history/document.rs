@@ -37,8 +37,8 @@ pub(crate) const LOOK: &str = with_node!(
 pub(crate) const FOLLOW: &str = with_node!(
     "subscription ($id: ID!, $after: String) { boardEvents(boardId: $id, after: $after) { \
     __typename ... on ResyncRequired { version } ... on BoardChanged { version cursor clientMutationId changes { __typename \
-    ... on NodeSaved { nodeId node { ...N } } ... on NodeDeleted { nodeId } ... on LinkSaved { linkId } \
-    ... on LinkDeleted { linkId } } } } }"
+    ... on NodeSaved { nodeId node { ...N } } ... on NodeDeleted { nodeId } \
+    ... on LinkSaved { linkId link { fromId toId } } ... on LinkDeleted { linkId } } } } }"
 );
 
 pub(crate) const EVENTS: &str = "query ($id: ID!, $after: String) { board(id: $id) { version events(first: 100, after: $after) { \

@@ -4,7 +4,7 @@
 //! Eight clients send mutations of every kind to four boards they share, alone and in batches, with ids and keys of their
 //! own; what was not answered they send again under the same key, to either gateway, until they know. Eight subscribers
 //! follow the boards over WebSocket and server-sent events, are cut off, and go on where they were. Meanwhile connections to
-//! the database are cut: some, all, for a while, and at the moment of a commit. Between the rounds nothing is written, and
+//! the database are cut: some, all, for a while, and at the moment of a commit; others are half open, or pause. Between the rounds nothing is written, and
 //! the gateways must answer from memory what they answer past it. In the end is checked, for every board:
 //!
 //! - The log holds the versions after the first, each once, each made by one request, and none by a refused one.
@@ -13,7 +13,8 @@
 //! - What the log alone says is saved and deleted comes to the nodes and links that are there, with their versions.
 //! - Every request was done while its client waited for it; one that was refused, or changed nothing, would have been so at
 //!   some version of that time, for the same reason.
-//! - Every subscriber has heard the entries of the log, each once and in order; `Board.events` tells the same.
+//! - Every subscriber has heard the entries of the log, each once and in order; `Board.events` tells the same. Who keeps the links
+//!   that it was told of has those that are there, restored nodes' links among them.
 //! - A look after a write, through the gateway that confirmed it, shows its version or a later one, and each node as it was
 //!   at some version that is not older. The same goes for nodes inside events, which are those of "now".
 //! - Both gateways answer from memory, byte for byte, what they answer past it, and list what is in the model.
@@ -288,7 +289,7 @@ async fn cut(ways: &[Arc<Proxy>; 2], seed: u64) {
     loop {
         tokio::time::sleep(Duration::from_millis(rng.random_range(30..500))).await;
         let way = &ways[rng.random_range(0..ways.len())];
-        match rng.random_range(0..100) {
+        match rng.random_range(0..107) {
             0..38 => way.at_commit(AtCommit::LoseAnswer),
             38..62 => way.at_commit(AtCommit::LoseRequest),
             62..90 => way.sever(rng.random_range(2..6), rng.random_range(0..6)),
@@ -296,6 +297,18 @@ async fn cut(ways: &[Arc<Proxy>; 2], seed: u64) {
             95..99 => {
                 way.cut();
                 tokio::time::sleep(Duration::from_millis(rng.random_range(50..300))).await;
+                way.resume();
+            }
+            // Half open: nobody answers any more, and nothing says so.
+            99..103 => {
+                let all = ["looks", "feed", "followers", "presence", "wake"];
+                let word = format!("ragboard {}", all[rng.random_range(0..all.len())]);
+                way.hold(&[word.as_str()]);
+            }
+            // A container that is paused, for less and for more than a statement waits.
+            103..106 => {
+                way.pause();
+                tokio::time::sleep(Duration::from_millis(rng.random_range(100..2600))).await;
                 way.resume();
             }
             // Longer than memory counts as true without a look.

@@ -477,6 +477,17 @@ impl<'a> Draft<'a> {
                 changes.links_saved.insert(*id);
             }
         }
+        // Links that are seen again with a node that lives again.
+        let lives_again = |id: &NodeId| {
+            let was_there =
+                self.nodes_before.get(id).is_some_and(|before| before.as_ref().is_some_and(|node| !node.is_living()));
+            was_there && self.board.living(*id).is_ok()
+        };
+        for (id, link) in &self.board.links {
+            if self.board.is_visible(link) && [link.from, link.to].iter().any(lives_again) {
+                changes.links_saved.insert(*id);
+            }
+        }
         if changes != Changes::default() {
             self.board.version = version;
         }

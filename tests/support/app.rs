@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use tower::ServiceExt;
 
-use super::cluster::{cluster, connect};
+use super::cluster::{OWNER, cluster, connect};
 
 const TEMPLATE: &str = "ragboard_template";
 const JWT_SECRET: &str = "a secret of the tests that is long enough";
@@ -53,7 +53,7 @@ pub(crate) async fn new_database() -> SecretString {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     READY
         .get_or_init(|| async {
-            let url = cluster().create_database(TEMPLATE, None).await;
+            let url = cluster().create_gateway_database(TEMPLATE).await;
             migrations::run(&url, Direction::Up).await.unwrap();
             connect(&url).await.execute("SELECT create_month_partitions(1)", &[]).await.unwrap();
         })
@@ -62,8 +62,8 @@ pub(crate) async fn new_database() -> SecretString {
     // The connection that made the template may still be closing.
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
     loop {
-        let admin = connect(&cluster().url("postgres")).await;
-        match admin.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}")).await {
+        let admin = connect(&cluster().admin_url("postgres")).await;
+        match admin.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER {OWNER}")).await {
             Ok(()) => return cluster().url(&name),
             Err(error) if tokio::time::Instant::now() > deadline => panic!("clone the template: {error}"),
             Err(_) => tokio::task::yield_now().await,
@@ -108,8 +108,12 @@ impl TestApp {
     pub(crate) async fn listen(&self) -> SocketAddr {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let service = self.router.clone().into_make_service_with_connect_info::<SocketAddr>();
-        tokio::spawn(async move { axum::serve(listener, service).await });
+        let (router, config, connections) = (self.router.clone(), self.config.http.clone(), self.app.connections());
+        tokio::spawn(async move {
+            // As long as the test: nobody stops it.
+            let (_stop, stopping) = tokio::sync::watch::channel(());
+            ragboard::http::serve(listener, router, &config, connections, stopping).await
+        });
         address
     }
 
@@ -167,11 +171,20 @@ impl TestApp {
     /// Statements that ran, by name; those that run in the background are left out.
     pub(crate) fn statements(&self) -> BTreeMap<&'static str, u64> {
         let of_requests = |name: &str| {
-            let is_background =
-                ["snapshot.", "jobs.changes", "jobs.claim", "jobs.beat", "jobs.settle", "jobs.recover", "jobs.backlog"]
-                    .iter()
-                    .any(|start| name.starts_with(start));
-            !is_background && !["stamps", "read_only", "activity.write", "usage.add"].contains(&name)
+            let background = [
+                "stamps",
+                "stamps.moved",
+                "read_only",
+                "activity.write",
+                "usage.add",
+                "jobs.changes",
+                "jobs.claim",
+                "jobs.beat",
+                "jobs.settle",
+                "jobs.recover",
+                "jobs.backlog",
+            ];
+            !background.contains(&name) && !name.starts_with("snapshot.") && !name.starts_with("mailing.")
         };
         let totals = self.app.store.statements().into_iter().filter(|(name, _)| of_requests(name));
         totals.map(|(name, totals)| (name, totals.count)).collect()

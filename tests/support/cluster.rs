@@ -14,6 +14,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::artifact_cache::cache_dir;
 
+/// The role that gateways work with.
+pub(crate) const OWNER: &str = "ragboard_gateway";
 const PREFIX: &str = "ragboard-test-";
 
 /// The server of this test run.
@@ -53,18 +55,32 @@ fn start() -> Cluster {
 }
 
 impl Cluster {
-    /// Connection string of a database of the cluster.
+    /// Connection string of a database of the cluster for the superuser, who makes databases.
+    pub(crate) fn admin_url(&self, database: &str) -> SecretString {
+        self.endpoint.admin_url(database)
+    }
+
+    /// Connection string of a database of the cluster for the role that gateways work with.
     pub(crate) fn url(&self, database: &str) -> SecretString {
         self.endpoint.url(database)
     }
 
-    /// Creates the database `name`, as a copy of `template` (which nobody may be connected to) or empty, and gives its
-    /// connection string.
-    pub(crate) async fn create_database(&self, name: &str, template: Option<&str>) -> SecretString {
-        let client = connect(&self.url("postgres")).await;
-        let template = template.unwrap_or("template1");
-        client.batch_execute(&format!("CREATE DATABASE \"{name}\" TEMPLATE \"{template}\"")).await.unwrap();
+    /// Creates the empty database `name` for a gateway: its role owns it, and the superuser has made what only he may make.
+    pub(crate) async fn create_gateway_database(&self, name: &str) -> SecretString {
+        let admin = connect(&self.admin_url("postgres")).await;
+        admin.batch_execute(&format!("CREATE DATABASE \"{name}\" OWNER {OWNER}")).await.unwrap();
+        connect(&self.admin_url(name)).await.batch_execute("CREATE EXTENSION vector").await.unwrap();
         self.url(name)
+    }
+
+    /// Creates the database `name`, as a copy of `template` (which nobody may be connected to) or empty, and gives its
+    /// connection string for the superuser, who owns it.
+    pub(crate) async fn create_database(&self, name: &str, template: Option<&str>) -> SecretString {
+        let client = connect(&self.admin_url("postgres")).await;
+        let template = template.unwrap_or("template1");
+        let statement = format!("CREATE DATABASE \"{name}\" TEMPLATE \"{template}\"");
+        client.batch_execute(&statement).await.unwrap();
+        self.admin_url(name)
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod cluster;
 pub(crate) mod embedding_server;
 pub(crate) mod fixture;
 pub(crate) mod library;
+pub(crate) mod mail_server;
 pub(crate) mod model;
 pub(crate) mod program;
 pub(crate) mod proxy;

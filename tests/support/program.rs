@@ -25,6 +25,16 @@ pub(crate) fn command(data_dir: &Path) -> Command {
     command
 }
 
+/// The same within limits of the system, which the words for `ulimit` tell.
+pub(crate) fn limited(data_dir: &Path, limit: &str) -> Command {
+    let plain = command(data_dir);
+    let mut limited = Command::new("/bin/sh");
+    limited.args(["-c", &format!("ulimit {limit} && exec \"$0\" \"$@\"")]).arg(plain.get_program());
+    limited.env_clear().envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    limited.current_dir(data_dir.parent().unwrap()).stdin(Stdio::null());
+    limited
+}
+
 /// A client of HTTP that goes nowhere but where it is sent.
 pub(crate) fn client() -> reqwest::Client {
     // Whoever comes second finds it done.
@@ -64,9 +74,19 @@ impl Server {
 
     /// The same with settings, given as the variables that an operator would set.
     pub(crate) async fn start_with(data_dir: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Server {
+        Server::start_by(command(data_dir), data_dir, arguments, variables).await
+    }
+
+    /// The same by another command, such as one of [`limited`].
+    pub(crate) async fn start_by(
+        mut command: Command,
+        data_dir: &Path,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Server {
         let port = free_port();
         let log = data_dir.with_extension(format!("{port}.log"));
-        let child = command(data_dir)
+        let child = command
             .args(["serve", "--listen", &format!("127.0.0.1:{port}")])
             .args(arguments)
             .envs(variables.iter().copied())
@@ -90,6 +110,11 @@ impl Server {
 
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// The file with its log.
+    pub(crate) fn log_path(&self) -> &std::path::Path {
+        &self.log
     }
 
     pub(crate) fn log(&self) -> String {

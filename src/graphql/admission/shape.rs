@@ -19,7 +19,7 @@ const ROWS: &[(&str, u64)] = &[
     // Folders nest 64 deep at the most; use is told for 92 days, hour by hour.
     ("ancestors", 64),
     ("path", 64),
-    ("changes", 100),
+    ("changes", 20),
     ("collaborators", 100),
     ("invitations", 100),
     ("presence", 100),
@@ -44,7 +44,7 @@ const INTROSPECTION_ROWS: &[(&str, u64)] = &[
     ("args", 1),
     ("directives", 5),
     ("enumValues", 2),
-    ("fields", 3),
+    ("fields", 2),
     ("inputFields", 1),
     ("interfaces", 1),
     ("possibleTypes", 1),

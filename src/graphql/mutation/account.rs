@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{
     super::{scalar::Url, scope::Session, user::User},
     Writing,
-    input::{WriteOptions, set_or_clear},
+    input::{WriteOptions, given, set_or_clear},
     payload::{Refused, payload},
 };
 use crate::{
@@ -22,12 +22,16 @@ payload!(
     SessionPayload {
         /// For the header `Authorization: Bearer …`, good for a quarter of an hour.
         access_token: Option<String>,
-        /// Good once, for the next pair of tokens. It ends when it was not used for 30 days.
+        /// For the next pair of tokens. It is exchanged once; within 30 seconds it may come again. It ends when it was not
+        /// used for 30 days.
         refresh_token: Option<String>,
         /// When the access token ends.
         expires_at: Option<DateTime<Utc>>,
         /// The account.
         user: Option<User>,
+        /// Told at sign-ins: keep it on the device, beyond the end of the session, and present it at the next sign-in. Guesses of
+        /// others then never make this device wait. It opens nothing by itself.
+        device_token: Option<String>,
     }
 );
 payload!(
@@ -67,6 +71,9 @@ pub(super) struct SignInInput {
     /// Its password.
     #[graphql(secret)]
     password: String,
+    /// What the last sign-in on this device has told.
+    #[graphql(secret)]
+    device_token: Option<String>,
     /// Comes back in the payload.
     client_mutation_id: Option<String>,
 }
@@ -102,6 +109,14 @@ pub(super) struct AccountParts {
 }
 
 impl AccountEdit for AccountParts {
+    fn fields(&self) -> Vec<&'static str> {
+        given! {
+            "name" => !self.name.is_undefined(),
+            "avatarUrl" => !self.avatar_url.is_undefined(),
+            "settings" => self.settings.is_some(),
+        }
+    }
+
     fn apply(&self, account: &mut domain::User) {
         set_or_clear(&mut account.name, &self.name, String::clone);
         set_or_clear(&mut account.avatar_url, &self.avatar_url, |url| url.0.clone());
@@ -112,17 +127,21 @@ impl AccountEdit for AccountParts {
 }
 
 /// Of a mutation that takes no idempotency key: what it hands out cannot be told again, or doing it twice does no harm.
-fn without_key(client_mutation_id: Option<String>) -> WriteOptions {
+pub(super) fn without_key(client_mutation_id: Option<String>) -> WriteOptions {
     WriteOptions { client_mutation_id, idempotency_key: None }
 }
 
 impl Writing {
     async fn signed_in(self, outcome: Outcome<SignedIn>) -> Result<SessionPayload> {
+        if let Some(begun) = outcome.as_ref().ok().map(|signed_in| signed_in.session) {
+            let Session { services, user_agent, address, .. } = &*self.session;
+            services.note_session(begun, user_agent.as_deref(), *address).await;
+        }
         let outcome = self.settled(outcome).await?;
         let session = self.afterwards();
         let client_mutation_id = self.client_mutation_id;
         Ok(match outcome {
-            Ok(SignedIn { user, access_token, refresh_token, expires_at }) => {
+            Ok(SignedIn { user, access_token, refresh_token, expires_at, device_token, .. }) => {
                 // The payload shows the account to its holder, who was nobody in particular a moment ago.
                 let viewer = Viewer::account(std::sync::Arc::clone(&user)).unwrap_or_default();
                 let session = std::sync::Arc::new(Session { viewer, ..Session::clone(&session) });
@@ -131,6 +150,7 @@ impl Writing {
                     refresh_token: Some(refresh_token.expose_secret().to_owned()),
                     expires_at: Some(expires_at),
                     user: Some(User::new(&session, &user)),
+                    device_token: device_token.map(|token| token.expose_secret().to_owned()),
                     client_mutation_id,
                     user_errors: Vec::new(),
                 }
@@ -162,8 +182,9 @@ impl AccountMutations {
     }
 
     /// Signs in. A wrong address or password is an error with the code UNAUTHENTICATED, and does not say which of the two. After
-    /// some wrong ones each further attempt has to wait longer: RATE_LIMITED, whose message names the seconds. Each sign-in
-    /// is a session of its own.
+    /// some wrong ones each further attempt has to wait longer: RATE_LIMITED, whose message names the seconds. Guesses from
+    /// elsewhere do not count at an address, or on a device, that has signed in to the account within 90 days. Each sign-in is
+    /// a session of its own.
     async fn sign_in(
         &self,
         ctx: &Context<'_>,
@@ -171,13 +192,16 @@ impl AccountMutations {
     ) -> Result<SessionPayload> {
         let writing = Writing::begin(ctx, without_key(input.client_mutation_id))?;
         let password = SecretString::from(input.password);
+        let device = input.device_token.map(SecretString::from);
         let Session { services, viewer, address, .. } = &*writing.session;
-        let outcome = services.sign_in(viewer, &input.email, &password, *address, writing.options.clone()).await;
+        let from = (*address, device.as_ref());
+        let outcome = services.sign_in(viewer, &input.email, &password, from, writing.options.clone()).await;
         writing.signed_in(outcome).await
     }
 
-    /// Exchanges a refresh token for the next pair of tokens. Each is good once: one that comes a second time ends the session,
-    /// because somebody has a copy of it. After an answer that was lost, sign in again.
+    /// Exchanges a refresh token for the next pair of tokens. Within 30 seconds the same token may come again, from another tab
+    /// or because the answer was lost: it gets the same refresh token and a fresh access token. One that comes later ends the
+    /// session, because somebody has a copy of it.
     async fn refresh_session(
         &self,
         ctx: &Context<'_>,

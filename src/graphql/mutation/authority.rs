@@ -14,9 +14,16 @@ pub(super) fn needed(mutation: &str) -> Option<Authority> {
         "reprocessResource" | "cancelJob" | "retryJob" => Authority::Write,
         "unlockFolder" => Authority::Read,
         "shareBoard" | "revokeShare" | "setFolderPassword" => Authority::Admin,
-        "inviteCollaborator" | "acceptInvitation" | "changeCollaboratorRole" | "removeCollaborator" => Authority::Admin,
+        "inviteCollaborator"
+        | "cancelInvitation"
+        | "acceptInvitation"
+        | "changeCollaboratorRole"
+        | "removeCollaborator" => Authority::Admin,
         "updateViewer" | "createApiKey" | "revokeApiKey" => Authority::Admin,
         "signUp" | "signIn" | "refreshSession" | "signOut" => Authority::Full,
+        "verifyEmail" | "requestEmailVerification" => Authority::Full,
+        "changePassword" | "requestPasswordReset" | "resetPassword" => Authority::Full,
+        "endSession" | "endOtherSessions" => Authority::Full,
         _ => return None,
     })
 }

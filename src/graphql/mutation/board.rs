@@ -185,7 +185,9 @@ impl BoardMutations {
         writing.board(outcome, false).await
     }
 
-    /// Copies a board or template with everything on it; the copy belongs to the viewer and is private.
+    /// Copies a board or template with everything on it that the viewer sees; the copy belongs to the viewer and is private.
+    /// A folder with a password that the viewer sees into has the same password in the copy. One that the viewer is shut out
+    /// of is empty there and has none.
     async fn duplicate_board(
         &self,
         ctx: &Context<'_>,

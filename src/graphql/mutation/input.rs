@@ -20,8 +20,8 @@ use crate::domain::{self, Board, BoardEdit, Link, LinkEdit, Node, NodeEdit, Node
 pub(super) struct WriteOptions {
     /// Comes back in the payload, and in the event where a board was changed, so that a client knows its own changes.
     pub(super) client_mutation_id: Option<String>,
-    /// At most 255 bytes. The same request under the same key is done once within 24 hours, and answered alike; secrets are told
-    /// the first time only.
+    /// At most 255 bytes. The same request under the same key is done once within 24 hours, and answered alike, whatever way it is
+    /// written; secrets are told the first time only.
     pub(super) idempotency_key: Option<String>,
 }
 
@@ -101,6 +101,7 @@ macro_rules! given {
         names
     }};
 }
+pub(super) use given;
 
 /// What every node has.
 #[derive(InputObject, Default)]
@@ -113,7 +114,7 @@ pub(super) struct NodeParts {
     z_index: Option<i32>,
     /// Whether it is not to be moved by hand.
     is_locked: Option<bool>,
-    /// Free data: an object of at most 64 KiB, which takes the place of the old one.
+    /// Free data: an object of at most 64 KiB, which takes the place of the old one. A number that would lose digits is refused.
     metadata: Option<Value>,
 }
 

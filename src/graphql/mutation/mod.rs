@@ -11,14 +11,17 @@ mod input;
 mod job;
 mod link;
 mod node;
+mod password;
 mod payload;
 mod presence;
+mod session;
+mod settled;
 mod sharing;
+mod verification;
 
 use std::sync::Arc;
 
-use async_graphql::{Context, MergedObject, Value};
-use sha2::{Digest, Sha256};
+use async_graphql::{Context, MergedObject};
 
 use self::{input::WriteOptions, payload::UserError};
 use super::{
@@ -46,21 +49,14 @@ pub struct Mutation(
     folder_lock::FolderLockMutations,
     api_key::ApiKeyMutations,
     job::JobMutations,
+    verification::VerificationMutations,
+    password::PasswordMutations,
+    session::SessionMutations,
 );
 
 /// Fields of inputs that hold secrets. They are no part of the digest, from which whoever reads the database could guess;
 /// `Services::with_password` has requests told apart by them.
-const SECRETS: &[&str] = &["password", "refreshToken"];
-
-fn without_secrets(input: Value) -> Value {
-    match input {
-        Value::Object(mut fields) => {
-            fields.retain(|name, _| !SECRETS.contains(&name.as_str()));
-            Value::Object(fields)
-        }
-        other => other,
-    }
-}
+const SECRETS: &[&str] = &["password", "refreshToken", "token", "currentPassword", "newPassword"];
 
 /// One mutation that runs: who asks, and what they said besides.
 struct Writing {
@@ -72,20 +68,17 @@ struct Writing {
 impl Writing {
     fn begin(ctx: &Context<'_>, options: WriteOptions) -> Result<Self> {
         let WriteOptions { client_mutation_id, idempotency_key } = options;
-        let mut request = Sha256::new();
         let field = ctx.field();
         let undeclared = || Error::internal(format!("{} does not say what a key has to reach", field.name()));
         let authority = authority::needed(field.name()).ok_or_else(undeclared)?;
-        request.update(field.name());
-        for (name, value) in field.arguments().unwrap_or_default() {
-            request.update(name.as_str());
-            request.update(without_secrets(value).to_string());
-        }
+        let settled = settled::settle(ctx);
         let options = change::WriteOptions {
             client_mutation_id: client_mutation_id.clone(),
             idempotency_key,
-            request: request.finalize().into(),
+            request: settled.digest,
+            has_secret: false,
             authority,
+            refusal: settled.refusal,
         };
         Ok(Writing { session: Session::of(ctx)?, client_mutation_id, options })
     }

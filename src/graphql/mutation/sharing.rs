@@ -8,7 +8,7 @@ use super::{
     super::{
         board::{Board, Permission},
         scope::Session,
-        sharing::{BoardShare, Collaborator},
+        sharing::{BoardShare, Collaborator, SentInvitation},
     },
     Writing,
     input::WriteOptions,
@@ -38,7 +38,23 @@ payload!(
     }
 );
 payload!(
-    /// A collaborator was invited or changed.
+    /// An invitation was sent.
+    InviteCollaboratorPayload {
+        /// The invitation. The answer is the same whether there is an account with the address or not.
+        invitation: Option<SentInvitation>,
+        /// Always null: who was invited is a collaborator once they have accepted.
+        collaborator: Option<Collaborator>,
+    }
+);
+payload!(
+    /// An invitation was taken back.
+    CancelInvitationPayload {
+        /// The address that was invited.
+        email: Option<String>,
+    }
+);
+payload!(
+    /// A collaborator was changed.
     CollaboratorPayload {
         /// The collaborator.
         collaborator: Option<Collaborator>,
@@ -92,10 +108,21 @@ pub(super) struct ShareInput {
 pub(super) struct InviteCollaboratorInput {
     /// The board.
     board_id: ID,
-    /// Address of the account.
+    /// E-mail address of who is invited. There need not be an account yet.
     email: String,
     /// What they may do, once they have accepted: VIEW, COMMENT or EDIT.
     role: Permission,
+    #[graphql(flatten)]
+    options: WriteOptions,
+}
+
+/// An invitation to be taken back.
+#[derive(InputObject)]
+pub(super) struct CancelInvitationInput {
+    /// The board.
+    board_id: ID,
+    /// The address that was invited.
+    email: String,
     #[graphql(flatten)]
     options: WriteOptions,
 }
@@ -204,25 +231,57 @@ impl SharingMutations {
         })
     }
 
-    /// Asks somebody to work on a board; for its owner.
+    /// Asks whoever has an e-mail address to work on a board; for its owner. The answer is the same whether there is an account
+    /// with the address or not; they see the invitation in `Viewer.invitations` once they have signed in, and are a collaborator
+    /// once they have accepted. Some invitations an hour: RATE_LIMITED.
     async fn invite_collaborator(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Who, and as what.")] input: InviteCollaboratorInput,
-    ) -> Result<CollaboratorPayload> {
+        #[graphql(desc = "The board, and whom to ask.")] input: InviteCollaboratorInput,
+    ) -> Result<InviteCollaboratorPayload> {
         let writing = Writing::begin(ctx, input.options)?;
-        let Session { services, viewer, .. } = &*writing.session;
+        let Session { services, viewer, address, .. } = &*writing.session;
         let outcome = match read_id("boardId", &input.board_id) {
             Ok(board) => {
-                let options = writing.options.clone();
-                services.invite(viewer, board, &input.email, input.role.into(), options).await
+                let to = (input.email.as_str(), input.role.into());
+                services.invite(viewer, board, to, *address, writing.options.clone()).await
             }
             Err(refusal) => Err(refusal.into()),
         };
-        writing.collaborator(outcome).await
+        let outcome = writing.settled(outcome).await?;
+        let client_mutation_id = writing.client_mutation_id;
+        Ok(match outcome {
+            Ok(invitation) => InviteCollaboratorPayload {
+                invitation: Some(SentInvitation(invitation)),
+                collaborator: None,
+                client_mutation_id,
+                user_errors: Vec::new(),
+            },
+            Err(error) => InviteCollaboratorPayload::refused(client_mutation_id, error),
+        })
     }
 
-    /// Accepts the viewer's invitation to a board.
+    /// Takes an invitation back that nobody has answered; for the owner of the board.
+    async fn cancel_invitation(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The board, and the address that was invited.")] input: CancelInvitationInput,
+    ) -> Result<CancelInvitationPayload> {
+        let writing = Writing::begin(ctx, input.options)?;
+        let Session { services, viewer, .. } = &*writing.session;
+        let outcome = match read_id("boardId", &input.board_id) {
+            Ok(board) => services.cancel_invitation(viewer, board, &input.email, writing.options.clone()).await,
+            Err(refusal) => Err(refusal.into()),
+        };
+        let outcome = writing.settled(outcome).await?;
+        let client_mutation_id = writing.client_mutation_id;
+        Ok(match outcome {
+            Ok(()) => CancelInvitationPayload { email: Some(input.email), client_mutation_id, user_errors: Vec::new() },
+            Err(error) => CancelInvitationPayload::refused(client_mutation_id, error),
+        })
+    }
+
+    /// Accepts the viewer's invitation to a board. The e-mail address of the account must be verified.
     async fn accept_invitation(
         &self,
         ctx: &Context<'_>,

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{html, kind::FileKind, markdown, tree::name_of};
-use crate::domain::{ResourceType, import::ImportedText, language};
+use crate::domain::{Rect, ResourceType, import::ImportedText, language};
 
 const MAX_TITLE_CHARS: usize = 500;
 const MAX_LABEL_CHARS: usize = 255;
@@ -50,7 +50,7 @@ pub(super) fn text_of(kind: FileKind, path: &str, text: String) -> ImportedText 
         FileKind::Source(_) => None,
     };
     let title = extract.title.and_then(|title| line(&title, MAX_TITLE_CHARS));
-    let title = title.or_else(|| line(name_of(path), MAX_TITLE_CHARS)).unwrap_or_default();
+    let title = title.unwrap_or_else(|| file_title(path));
     let (resource_type, extracted_text) = match kind {
         FileKind::Html => (ResourceType::Document, Some(extract.text)),
         _ => (ResourceType::Text, None),
@@ -79,6 +79,19 @@ pub(super) fn file_metadata(kind: FileKind, path: &str, digest: &str, size_bytes
 /// What a folder's node remembers about its origin.
 pub(super) fn folder_metadata(path: &str) -> Value {
     json!({ "import": { "path": path } })
+}
+
+/// Adds to the metadata of a new node where it was put: whether somebody moves it is seen from that.
+pub(super) fn put_at(mut metadata: Value, rect: Rect) -> Value {
+    if let Some(Value::Object(origin)) = metadata.get_mut("import") {
+        origin.insert("at".into(), json!([rect.x, rect.y]));
+    }
+    metadata
+}
+
+/// The title of a file that has none in its text.
+pub(super) fn file_title(path: &str) -> String {
+    line(name_of(path), MAX_TITLE_CHARS).unwrap_or_default()
 }
 
 /// The name of a folder's node.

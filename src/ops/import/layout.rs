@@ -2,7 +2,8 @@
 //!
 //! What lies on the board already stays where it is, by whomever it was put there; only what is new gets a place. A frame
 //! leaves room for one more card from the start, and grows when that is used up; only a frame that would then lie on its
-//! neighbours moves, with all that is in it. The same input gives the same places.
+//! neighbours moves, with all that is in it. What comes into another folder gets a place there. The same input gives the same
+//! places.
 
 use std::collections::HashMap;
 
@@ -27,6 +28,8 @@ pub(super) struct Item {
     pub(super) is_folder: bool,
     /// Where it lies on the board; `None` for what is new.
     pub(super) on_board: Option<Rect>,
+    /// It lies on the board, but not where it belongs now: it gets a place like something new, in the size that it has.
+    pub(super) is_displaced: bool,
 }
 
 /// A corner: x and y.
@@ -129,6 +132,8 @@ impl Inside {
         for &child in content {
             let (Some(item), Some(&size)) = (items.get(child), sizes.get(child)) else { continue };
             match item.on_board {
+                Some(_) if item.is_displaced && (item.is_folder || size != CARD) => inside.frames.push((child, size)),
+                Some(_) if item.is_displaced => inside.cards.push(child),
                 None if item.is_folder => inside.frames.push((child, size)),
                 None => inside.cards.push(child),
                 Some(old) => {
@@ -259,7 +264,8 @@ fn size_of(rect: Rect) -> Size {
     Size { width: rect.width, height: rect.height }
 }
 
-fn overlap(a: &Rect, b: &Rect) -> bool {
+/// Whether two rectangles have more than an edge in common.
+pub(super) fn overlap(a: &Rect, b: &Rect) -> bool {
     a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height
 }
 
@@ -271,7 +277,10 @@ mod tests {
 
     /// Folders and files by the index of their parent.
     fn tree(parents: &[(Option<usize>, bool)]) -> Vec<Item> {
-        parents.iter().map(|&(parent, is_folder)| Item { parent, is_folder, on_board: None }).collect()
+        parents
+            .iter()
+            .map(|&(parent, is_folder)| Item { parent, is_folder, on_board: None, is_displaced: false })
+            .collect()
     }
 
     /// A tree of all shapes: wide, deep, empty folders, one big folder among small ones. The same at every run.
@@ -293,9 +302,14 @@ mod tests {
             if is_folder {
                 folders.push(items.len());
             }
-            items.push(Item { parent, is_folder, on_board: None });
+            items.push(Item { parent, is_folder, on_board: None, is_displaced: false });
         }
-        items.extend((0..size / 6).map(|_| Item { parent: Some(1), is_folder: false, on_board: None }));
+        items.extend((0..size / 6).map(|_| Item {
+            parent: Some(1),
+            is_folder: false,
+            on_board: None,
+            is_displaced: false,
+        }));
         items
     }
 
@@ -348,7 +362,7 @@ mod tests {
         // Not in a folder that holds folders only: that has no grid with room in it.
         for parent in items.iter().filter(|item| !item.is_folder).map(|item| item.parent).collect::<HashSet<_>>() {
             let mut more = items.clone();
-            more.push(Item { parent, is_folder: false, on_board: None });
+            more.push(Item { parent, is_folder: false, on_board: None, is_displaced: false });
             let rects = arrange(&more);
             assert_eq!(rects[..before.len()], before, "a file more in {parent:?} moved something");
         }
@@ -363,7 +377,12 @@ mod tests {
             settle(&mut items, &rects);
             let parent = items.iter().rposition(|item| item.is_folder).filter(|_| round % 3 > 0);
             for number in 0..7 {
-                items.push(Item { parent: parent.or(Some(0)), is_folder: number == 6, on_board: None });
+                items.push(Item {
+                    parent: parent.or(Some(0)),
+                    is_folder: number == 6,
+                    on_board: None,
+                    is_displaced: false,
+                });
             }
         }
     }
@@ -376,16 +395,37 @@ mod tests {
         let spare = arrange(&{
             let mut more = items.clone();
             settle(&mut more, &rects);
-            more.push(Item { parent: Some(0), is_folder: false, on_board: None });
+            more.push(Item { parent: Some(0), is_folder: false, on_board: None, is_displaced: false });
             more
         });
         rects[1] = spare[4];
         rects[3] = Rect { x: -5_000.25, y: 900.125, width: 123.5, height: 77.0 };
         settle(&mut items, &rects);
-        items.push(Item { parent: Some(0), is_folder: false, on_board: None });
-        items.push(Item { parent: None, is_folder: true, on_board: None });
+        items.push(Item { parent: Some(0), is_folder: false, on_board: None, is_displaced: false });
+        items.push(Item { parent: None, is_folder: true, on_board: None, is_displaced: false });
         let after = arrange(&items);
         assert_eq!(after[..4], rects[..4]);
         check(&items, &after);
+    }
+
+    #[test]
+    fn what_comes_into_another_folder_gets_a_place_there() {
+        let mut items =
+            tree(&[(None, true), (Some(0), true), (Some(1), false), (None, true), (Some(3), false), (None, false)]);
+        let rects = arrange(&items);
+        settle(&mut items, &rects);
+        // A folder with its card, and a card from the canvas, come into the folder 3.
+        for index in [1, 5] {
+            items[index].parent = Some(3);
+            items[index].is_displaced = true;
+        }
+        let after = arrange(&items);
+        check(&items, &after);
+        assert_eq!((size_of(after[1]), size_of(after[5])), (size_of(rects[1]), size_of(rects[5])));
+        assert_eq!(
+            (after[2].x - after[1].x, after[2].y - after[1].y),
+            (rects[2].x - rects[1].x, rects[2].y - rects[1].y)
+        );
+        assert_eq!((after[0], after[4]), (rects[0], rects[4]));
     }
 }

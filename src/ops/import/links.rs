@@ -3,21 +3,20 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    plan::{Plan, Work},
+    plan::Plan,
     progress::Progress,
+    slices::Slices,
     survey::{FoundReference, Surveyed},
     tree::Tree,
 };
 use crate::{
-    domain::{LinkId, NodeId, import::ImportedLink},
+    domain::{BoardId, LinkId, NodeId, import::ImportedLink},
     ops::Failure,
-    store::BoardImport,
+    store::Store,
 };
 
 /// Files whose links are looked at together.
 const SOURCES: usize = 500;
-/// Links that are written together, so that a large tree does not pile them up.
-const PENDING: usize = 10_000;
 
 /// A file with the links that its text has.
 struct Origin<'a> {
@@ -26,9 +25,11 @@ struct Origin<'a> {
     links: &'a [FoundReference],
 }
 
-/// Returns how many links there are between the nodes of the tree, and how many of them were added, changed or removed.
+/// Returns how many links there are between the nodes of the tree, and how many of them are added, changed or removed.
+/// Without `slices` nothing is written.
 pub(super) async fn write(
-    board: &mut BoardImport<'_>,
+    (store, board): (&Store, Option<BoardId>),
+    mut slices: Option<&mut Slices<'_>>,
     tree: &Tree,
     plan: &Plan,
     surveyed: &[Option<Surveyed>],
@@ -43,18 +44,19 @@ pub(super) async fn write(
         .filter(|(_, file)| file.kind.has_links())
         .filter_map(|((node, file), _)| {
             let (node, file) = (node.as_ref()?, file.as_ref()?);
-            Some(Origin { node: node.id, is_new: matches!(node.work, Work::Insert { .. }), links: &file.links })
+            Some(Origin { node: node.id, is_new: node.is_new(), links: &file.links })
         })
         .collect();
     let bar = progress.count("Linking", origins.len());
     let (mut total, mut changed) = (0, 0);
-    let mut difference = Difference::default();
     for (count, origins) in origins.chunks(SOURCES).enumerate() {
         let there: Vec<NodeId> = origins.iter().filter(|origin| !origin.is_new).map(|origin| origin.node).collect();
         let mut existing: HashMap<(NodeId, NodeId), (ImportedLink, bool)> = HashMap::new();
-        if !there.is_empty() {
-            existing.extend(board.links_from(&there).await?.into_iter().map(|link| ((link.0.from, link.0.to), link)));
+        if let Some(board) = board.filter(|_| !there.is_empty()) {
+            let links = store.import_links(board, &there).await?;
+            existing.extend(links.into_iter().map(|link| ((link.0.from, link.0.to), link)));
         }
+        let mut difference = Difference::default();
         for origin in origins {
             for link in origin.links {
                 let target = usize::try_from(link.target).ok().and_then(|index| plan.nodes.get(index)?.as_ref());
@@ -71,12 +73,9 @@ pub(super) async fn write(
         // A link to what could not be seen this time may still be right.
         let rest = existing.into_values().filter(|(link, is_imported)| *is_imported && nodes.contains(&link.to));
         difference.removed.extend(rest.map(|(link, _)| link.id));
-        if difference.len() >= PENDING {
-            changed += difference.write(board).await?;
-        }
+        changed += difference.write(slices.as_deref_mut()).await?;
         bar.at((count + 1) * SOURCES);
     }
-    changed += difference.write(board).await?;
     Ok((total, changed))
 }
 
@@ -99,16 +98,19 @@ impl Difference {
         }
     }
 
-    fn len(&self) -> usize {
-        self.added.len() + self.relabelled.len() + self.removed.len()
-    }
-
-    async fn write(&mut self, board: &mut BoardImport<'_>) -> Result<usize, Failure> {
-        let count = self.len();
-        let Difference { added, relabelled, removed } = std::mem::take(self);
-        board.delete_links(&removed).await?;
-        board.relabel_links(&relabelled).await?;
-        board.insert_links(&added).await?;
+    async fn write(self, slices: Option<&mut Slices<'_>>) -> Result<usize, Failure> {
+        let Difference { added, relabelled, removed } = self;
+        let count = added.len() + relabelled.len() + removed.len();
+        let Some(slices) = slices else { return Ok(count) };
+        for link in removed {
+            slices.add(0, |slice| slice.links_removed.push(link)).await?;
+        }
+        for link in relabelled {
+            slices.add(0, |slice| slice.links_relabelled.push(link)).await?;
+        }
+        for link in added {
+            slices.add(0, |slice| slice.links_added.push(link)).await?;
+        }
         Ok(count)
     }
 }

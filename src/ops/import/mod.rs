@@ -1,44 +1,58 @@
 //! `ragboard import`: a tree of files becomes a board, and the same tree later brings that board up to date.
 //!
 //! First everything is looked at: names and sizes (`tree`), then every file once for its digest and its links. From that
-//! and from what lies on the board the work is planned (`plan`, `layout`). Then the files that are new or changed are
-//! read again, some at a time, and written. So memory holds names, digests and links of all files, but texts only of a
-//! few. All writing is one transaction that holds the board from before the first look: whatever ends it, the board is
-//! as it was, or as it should be.
+//! and from what lies on the board the work is planned (`identity`, `places`, `plan`, `layout`), and refused if it would
+//! empty the board (`guard`). Then the files that are new or changed are read again, some at a time, and written in slices
+//! (`slices`). So memory holds names, digests and links of all files, but texts only of a few, and the board is held for
+//! moments only. An import that ends early leaves a board that the next one finishes.
 //!
-//! A node is recognised by the path of its file. Nodes and links that no import made are never changed, nor is the place
-//! of anything that is there. `docs/decisions/import.md` says why.
+//! A node is recognised by the path and by the content of its file. Nodes and links that no import made are never changed,
+//! nor is the place of anything that somebody put there. `docs/decisions/import.md` says why.
 
+#[cfg(test)]
+mod again;
 mod document;
+mod guard;
 mod handbook;
 mod html;
+mod identity;
 mod kind;
 mod layout;
 mod links;
 mod markdown;
+mod pairing;
+mod places;
 mod plan;
 mod reading;
 mod reference;
 mod report;
 mod skipped;
+mod slices;
 mod survey;
 mod tree;
+mod turn;
 mod write;
 
 use std::{mem, ops::Range, sync::Arc, time::Instant};
 
+use self::{
+    guard::Loss,
+    slices::{Done, Slices},
+    tree::{Tree, Walk},
+    turn::Turn,
+};
 pub use self::{
     handbook::{HANDBOOK, handbook},
-    report::ImportReport,
+    report::{ImportReport, Listed},
     skipped::{SkipReason, Skipped},
-    tree::{EmbeddedFile, MAX_FILE_BYTES, Source},
-};
-use self::{
-    plan::Work,
-    tree::{Tree, Walk},
+    tree::{EmbeddedFile, MAX_BYTES, MAX_ENTRIES, MAX_FILE_BYTES, Source},
 };
 use super::progress::{self, Progress};
-use crate::{domain::UserId, ops::Failure, store::Store};
+use crate::{
+    domain::{BoardId, UserId, import::ImportTarget},
+    ops::Failure,
+    store::Store,
+};
 
 /// Files that are read at once.
 const BATCH_FILES: usize = 500;
@@ -59,58 +73,102 @@ pub struct ImportRequest {
     pub owner: UserId,
     /// Whether a board that is made is readable by anyone. One that is there keeps what it is.
     pub is_public: bool,
+    /// What it may do.
+    pub options: ImportOptions,
 }
 
-/// Makes the board of this name what the source is. Dropping the future leaves the board as it was.
+/// What an import may do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ImportOptions {
+    /// It may remove most of what earlier imports made, and may find nothing at all.
+    pub allow_emptying: bool,
+    /// It also brings back what somebody deleted on the board.
+    pub restore_deleted: bool,
+    /// It writes nothing, and reports what it would do.
+    pub dry_run: bool,
+}
+
+/// Makes the board of this name what the source is. Dropping the future leaves a board that the next import finishes.
 ///
 /// # Errors
-/// The folder cannot be read, the name cannot be one, or the database fails; then nothing has changed.
+/// The folder cannot be read or went away while it was read, the name cannot be one, or the import would empty the board: then
+/// nothing has changed. Or the database fails, or the board is deleted: then what was written stays.
 pub async fn import(store: &Store, request: ImportRequest, show_progress: bool) -> Result<ImportReport, Failure> {
-    let began = Instant::now();
-    let ImportRequest { source, board_name, owner, is_public } = request;
+    let ImportRequest { source, board_name, owner, is_public, options } = request;
     check_name(&board_name)?;
     let progress = Progress::new(show_progress);
     let walk = blocking(move || begin(source)).await??;
-    let mut board = store.begin_import(owner, &board_name, is_public).await?;
+    let target = ImportTarget { owner, board_name, is_public };
+    if options.dry_run {
+        return run(store, &target, options, None, walk, &progress).await;
+    }
+    let turn = Turn::take(store, &target, &progress).await?;
+    let outcome = run(store, &target, options, Some(&turn), walk, &progress).await;
+    turn.end().await;
+    outcome
+}
 
-    let mut tree = find(walk, &progress).await?;
+/// Without a turn nothing is written.
+async fn run(
+    store: &Store,
+    target: &ImportTarget,
+    options: ImportOptions,
+    turn: Option<&Turn>,
+    walk: Walk,
+    progress: &Progress,
+) -> Result<ImportReport, Failure> {
+    let began = Instant::now();
+    let root = walk.root().cloned();
+    let mut tree = find(walk, progress).await?;
     let mut skipped = mem::take(&mut tree.skipped);
     let tree = Arc::new(tree);
-    let mut surveyed = survey::survey(&tree, &mut skipped, &progress).await?;
-    let known = board.nodes().await?;
+    let mut surveyed = survey::survey(&tree, &mut skipped, progress).await?;
+    if let Some(root) = root {
+        blocking(move || root.check()).await??;
+    }
+    let snapshot = store.import_snapshot(target.owner, &target.board_name).await?;
+    let board = snapshot.as_ref().map(|snapshot| snapshot.board_id);
+    let known = snapshot.map(|snapshot| snapshot.nodes).unwrap_or_default();
     let mut plan = {
         let (tree, skipped) = (Arc::clone(&tree), skipped.clone());
         let digests: Vec<Option<String>> =
             surveyed.iter().map(|file| file.as_ref().map(|file| file.digest.clone())).collect();
-        blocking(move || plan::plan(&tree, &digests, &skipped, &known)).await??
+        blocking(move || plan::plan(&tree, &digests, &skipped, &known, options.restore_deleted)).await??
     };
+    if !options.allow_emptying {
+        Loss::of(&target.board_name, &plan, skipped.unreadable()).check()?;
+    }
 
-    board.delete_nodes(&plan.vanished).await?;
-    write::folders(&mut board, &tree, &plan).await?;
-    write::files(&mut board, &tree, &mut plan, &mut surveyed, &mut skipped, &progress).await?;
-    let (links, links_changed) = links::write(&mut board, &tree, &plan, &surveyed, &progress).await?;
-    board.move_nodes(&plan.moved).await?;
-    let board_id = board.board_id();
-    board.commit().await?;
-
-    let count = |wanted: fn(&Work) -> bool| plan.nodes.iter().flatten().filter(|node| wanted(&node.work)).count();
-    let on_board = plan.nodes.iter().skip(tree.folders.len()).zip(&tree.files).filter(|(node, _)| node.is_some());
-    Ok(ImportReport {
+    let (links, links_changed, board_id, done) = match turn {
+        None => {
+            let (links, changed) = links::write((store, board), None, &tree, &plan, &surveyed, progress).await?;
+            (links, changed, board.unwrap_or_else(BoardId::generate), Done::default())
+        }
+        Some(turn) => {
+            let mut slices = Slices::new(store, target, turn.holder, board);
+            write::before_files(&mut slices, &tree, &plan).await?;
+            write::files(&mut slices, &tree, &mut plan, &mut surveyed, &mut skipped, progress).await?;
+            let origin = (store, board);
+            let (links, changed) = links::write(origin, Some(&mut slices), &tree, &plan, &surveyed, progress).await?;
+            write::after_files(&mut slices, &plan).await?;
+            let (board, done) = slices.finish().await?;
+            (links, changed, board, done)
+        }
+    };
+    let report = ImportReport {
         board_id,
-        board_name,
-        folders: tree.folders.len(),
-        files: on_board.clone().count(),
+        board_name: target.board_name.clone(),
+        is_dry_run: turn.is_none(),
         links,
-        bytes: on_board.map(|(_, file)| file.size_bytes).sum(),
-        inserted: count(|work| matches!(work, Work::Insert { .. })),
-        updated: count(|work| matches!(work, Work::Rewrite)),
-        deleted: plan.vanished.len(),
-        unchanged: count(|work| matches!(work, Work::Leave)),
-        moved: plan.moved.len(),
         links_changed,
+        left: done.left,
+        slices: done.slices,
+        longest_hold: done.longest,
         skipped,
         took: began.elapsed(),
-    })
+        ..ImportReport::of(&tree, &plan)
+    };
+    Ok(report)
 }
 
 fn check_name(name: &str) -> Result<(), Failure> {
@@ -140,7 +198,7 @@ async fn find(mut walk: Walk, progress: &Progress) -> Result<Tree, Failure> {
         })
         .await?;
         if !has_more {
-            return Ok(further.finish());
+            return further.finish();
         }
         bar.at(further.files());
         walk = further;

@@ -41,9 +41,10 @@ impl SkipReason {
         matches!(self, SkipReason::Hidden | SkipReason::BuildFolder)
     }
 
-    /// Whether the content may still be there, and only could not be seen this time.
-    fn is_passing(self) -> bool {
-        matches!(self, SkipReason::Unreadable(_) | SkipReason::Changed)
+    /// Whether something may be there, or is there, that only cannot be taken now. What an earlier import made of it is
+    /// the best there is, and stays.
+    fn keeps_its_node(self) -> bool {
+        !self.is_expected()
     }
 
     /// What it is called, without details.
@@ -98,7 +99,7 @@ pub struct Skipped {
 impl Skipped {
     pub(super) fn add(&mut self, path: String, reason: SkipReason) {
         *self.counts.entry(reason).or_default() += 1;
-        if reason.is_passing() {
+        if reason.keeps_its_node() {
             self.unseen.insert(path.clone());
         }
         if !reason.is_expected() && self.named.len() < NAMED {
@@ -125,7 +126,12 @@ impl Skipped {
         counted.saturating_sub(self.named.len() as u64)
     }
 
-    /// Whether the path, or a folder around it, could not be seen this time: its absence means nothing then.
+    /// How many could not be read.
+    pub(super) fn unreadable(&self) -> u64 {
+        self.counts.get(&SkipReason::Unreadable(io::ErrorKind::Other)).copied().unwrap_or_default()
+    }
+
+    /// Whether the path, or a folder around it, is there but was left out this time: its node is not taken for vanished.
     pub(super) fn hides(&self, path: &str) -> bool {
         !self.unseen.is_empty()
             && (self.unseen.contains(path)
@@ -140,14 +146,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_lies_in_an_unreadable_folder_is_not_taken_for_vanished() {
+    fn what_is_there_but_cannot_be_taken_is_not_taken_for_vanished() {
         let mut skipped = Skipped::default();
         skipped.add("a/locked".to_owned(), SkipReason::Unreadable(io::ErrorKind::PermissionDenied));
         skipped.add("a/image".to_owned(), SkipReason::Binary);
-        for (path, hidden) in [("a/locked", true), ("a/locked/x/y.md", true), ("a/lockedx", false), ("a/image", false)]
-        {
+        skipped.add("a/.old".to_owned(), SkipReason::Hidden);
+        for (path, hidden) in [
+            ("a/locked", true),
+            ("a/locked/x/y.md", true),
+            ("a/lockedx", false),
+            ("a/image", true),
+            ("a/.old", false),
+            ("a", false),
+        ] {
             assert_eq!(skipped.hides(path), hidden, "{path}");
         }
+        assert_eq!(skipped.unreadable(), 1);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What there is to import: folders and files by name and size, before any of them is read.
 //!
 //! Walking goes in steps, so that it can be shown and given up in between. Nothing is followed and nothing is opened but
-//! folders.
+//! folders. How much is looked at has an end: so many entries, so many bytes.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -14,10 +14,16 @@ use super::{
     kind::FileKind,
     skipped::{SkipReason, Skipped},
 };
-use crate::domain::MAX_FOLDER_DEPTH;
+use crate::{domain::MAX_FOLDER_DEPTH, ops::Failure};
 
 /// Larger files are not imported.
 pub const MAX_FILE_BYTES: u64 = 10 << 20;
+/// With more files and folders than this nothing is imported.
+pub const MAX_ENTRIES: usize = 250_000;
+/// With more bytes of text than this nothing is imported: 16 GB.
+pub const MAX_BYTES: u64 = 16 << 30;
+/// More names than this, with those of what is left out, are not even looked at.
+const MAX_NAMES: usize = 4 * MAX_ENTRIES;
 
 /// Folders that hold what was built or fetched, not written.
 const BUILD_FOLDERS: &[&str] = &["target", "node_modules"];
@@ -82,6 +88,56 @@ pub(super) struct Walk {
     tree: Tree,
     /// Folders still to be looked into, the next one last.
     ahead: Vec<Ahead>,
+    root: Option<Root>,
+    /// How many more files and folders may be found.
+    room: usize,
+    /// How many more names may be looked at.
+    names: usize,
+    bytes: u64,
+    /// Why there is no use in going on.
+    failure: Option<Failure>,
+}
+
+/// The imported folder, by which it is known again.
+#[derive(Clone, Debug)]
+pub(super) struct Root {
+    path: PathBuf,
+    mark: Mark,
+}
+
+/// Device and inode, where there are such.
+type Mark = (u64, u64);
+
+impl Root {
+    fn new(path: PathBuf) -> io::Result<Root> {
+        Ok(Root { mark: mark(&path)?, path })
+    }
+
+    /// Fails unless the folder is still there and still the same one: a disk that was taken away leaves its files missing,
+    /// or an empty folder in their place.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        let shown = self.path.display();
+        let hint = "Nothing was changed. Import again when it is there.";
+        match mark(&self.path) {
+            Ok(mark) if mark == self.mark => Ok(()),
+            Ok(_) => Err(Failure::new(format!("{shown} became another folder while it was read")).hint(hint)),
+            Err(error) => Err(Failure::new(format!("{shown} went away while it was read: {error}")).hint(hint)),
+        }
+    }
+}
+
+/// # Errors
+/// The folder cannot be read.
+fn mark(path: &Path) -> io::Result<Mark> {
+    fs::read_dir(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = fs::metadata(path)?;
+        Ok((metadata.dev(), metadata.ino()))
+    }
+    #[cfg(not(unix))]
+    Ok((0, 0))
 }
 
 #[derive(Debug)]
@@ -115,15 +171,18 @@ impl Walk {
     /// # Errors
     /// The folder is none, or cannot be read.
     pub(super) fn begin(source: Source) -> io::Result<Walk> {
-        let folder = match source {
-            Source::Folder(path) => {
-                fs::read_dir(&path)?;
-                Branch::Disk(path)
-            }
-            Source::Embedded(files) => Branch::Memory(files),
+        let (folder, root) = match source {
+            Source::Folder(path) => (Branch::Disk(path.clone()), Some(Root::new(path)?)),
+            Source::Embedded(files) => (Branch::Memory(files), None),
         };
         let ahead = vec![Ahead { folder, path: String::new(), parent: None, level: 0 }];
-        Ok(Walk { tree: Tree::default(), ahead })
+        let (room, names) = (MAX_ENTRIES, MAX_NAMES);
+        Ok(Walk { tree: Tree::default(), ahead, root, room, names, bytes: 0, failure: None })
+    }
+
+    /// The folder that is walked; none for embedded files.
+    pub(super) fn root(&self) -> Option<&Root> {
+        self.root.as_ref()
     }
 
     /// How many files were found so far.
@@ -135,24 +194,42 @@ impl Walk {
     pub(super) fn step(&mut self, folders: usize) -> bool {
         for _ in 0..folders {
             let Some(next) = self.ahead.pop() else { return false };
-            self.enter(next);
+            if let Err(failure) = self.enter(next) {
+                self.ahead.clear();
+                self.failure = Some(failure);
+            }
         }
         !self.ahead.is_empty()
     }
 
     /// What was found.
-    pub(super) fn finish(self) -> Tree {
-        self.tree
+    ///
+    /// # Errors
+    /// The folder itself could not be read, or there is more in it than can be imported.
+    pub(super) fn finish(self) -> Result<Tree, Failure> {
+        match self.failure {
+            None => Ok(self.tree),
+            Some(failure) => Err(failure),
+        }
     }
 
-    fn enter(&mut self, Ahead { folder, path, parent, level }: Ahead) {
+    fn enter(&mut self, Ahead { folder, path, parent, level }: Ahead) -> Result<(), Failure> {
         let entries = match folder {
-            Branch::Disk(folder) => match entries_on_disk(&folder) {
+            Branch::Disk(folder) => match entries_on_disk(&folder, self.names) {
                 Ok(entries) => entries,
-                Err(error) => return self.tree.skipped.add(path, SkipReason::Unreadable(error.kind())),
+                // Without the folder itself, all that was in it would seem to have vanished.
+                Err(error) if level == 0 => {
+                    return Err(Failure::new(format!("reading {}: {error}", folder.display()))
+                        .hint("Give a folder that this user may read."));
+                }
+                Err(error) => {
+                    self.tree.skipped.add(path, SkipReason::Unreadable(error.kind()));
+                    return Ok(());
+                }
             },
             Branch::Memory(files) => entries_in_memory(files),
         };
+        self.names = self.names.checked_sub(entries.len()).ok_or_else(too_many)?;
         let this = if level == 0 {
             None
         } else {
@@ -169,17 +246,34 @@ impl Walk {
                 What::File(place, size_bytes) => match FileKind::of(name_of(&path)) {
                     None => self.tree.skipped.add(path, SkipReason::Media),
                     Some(_) if size_bytes > MAX_FILE_BYTES => self.tree.skipped.add(path, SkipReason::TooLarge),
-                    Some(kind) => self.tree.files.push(File { path, parent: this, size_bytes, kind, place }),
+                    Some(kind) => {
+                        self.bytes += size_bytes;
+                        self.tree.files.push(File { path, parent: this, size_bytes, kind, place });
+                    }
                 },
             }
         }
         self.ahead.extend(below.into_iter().rev());
+        if self.tree.files.len() + self.tree.folders.len() + self.ahead.len() > self.room {
+            return Err(too_many());
+        }
+        if self.bytes > MAX_BYTES {
+            return Err(Failure::new(format!("there are more than {} GB of text", MAX_BYTES >> 30))
+                .hint("Import the folders in it one by one."));
+        }
+        Ok(())
     }
 }
 
-fn entries_on_disk(folder: &Path) -> io::Result<Vec<Entry>> {
+fn too_many() -> Failure {
+    Failure::new(format!("there are more than {MAX_ENTRIES} files and folders"))
+        .hint("Import the folders in it one by one.")
+}
+
+/// Reads one name more than `at_most`, and no further.
+fn entries_on_disk(folder: &Path, at_most: usize) -> io::Result<Vec<Entry>> {
     let mut names: Vec<(OsString, fs::DirEntry)> = Vec::new();
-    for entry in fs::read_dir(folder)? {
+    for entry in fs::read_dir(folder)?.take(at_most.saturating_add(1)) {
         let entry = entry?;
         names.push((entry.file_name(), entry));
     }
@@ -258,7 +352,7 @@ mod tests {
         let files = paths.iter().map(|path| ((*path).to_owned(), &b"text"[..])).collect();
         let mut walk = Walk::begin(Source::Embedded(files)).unwrap();
         assert!(!walk.step(usize::MAX));
-        walk.finish()
+        walk.finish().unwrap()
     }
 
     #[test]
@@ -279,8 +373,41 @@ mod tests {
         while walk.step(1) {
             steps += 1;
         }
-        let tree = walk.finish();
+        let tree = walk.finish().unwrap();
         assert_eq!((steps, tree.folders.len(), tree.files.len()), (4, 3, 2));
+    }
+
+    #[test]
+    fn a_walk_ends_where_there_is_too_much() {
+        let files: Vec<_> = (0..20).map(|number| (format!("a/{number}.md"), &b""[..])).collect();
+        for (room, names, fits) in [(21, 21, true), (20, 21, false), (21, 20, false)] {
+            let mut walk = Walk::begin(Source::Embedded(files.clone())).unwrap();
+            (walk.room, walk.names) = (room, names);
+            while walk.step(1) {}
+            assert_eq!(walk.finish().is_ok(), fits, "{room} {names}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        for number in 0..20 {
+            fs::write(folder.path().join(number.to_string()), "").unwrap();
+        }
+        assert_eq!(entries_on_disk(folder.path(), 7).unwrap().len(), 8);
+    }
+
+    #[test]
+    fn a_folder_that_goes_away_is_noticed() {
+        let outer = tempfile::tempdir().unwrap();
+        let path = outer.path().join("notes");
+        fs::create_dir(&path).unwrap();
+        let root = Root::new(path.clone()).unwrap();
+        assert!(root.check().is_ok());
+        let mut walk = Walk::begin(Source::Folder(path.clone())).unwrap();
+        fs::rename(&path, outer.path().join("elsewhere")).unwrap();
+        assert!(root.check().unwrap_err().to_string().contains("went away"));
+        while walk.step(1) {}
+        assert!(walk.finish().unwrap_err().to_string().contains("notes"));
+        // As a mount point looks without its disk.
+        fs::create_dir(&path).unwrap();
+        assert!(root.check().unwrap_err().to_string().contains("another folder"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{fmt, time::Duration};
 
 use super::Failure;
 use crate::{
-    domain::{Generation, IndexBuild, IndexSpec, Measured, VectorIndex},
+    domain::{Error, Generation, IndexBuild, IndexSpec, Measured, VectorIndex},
     search::vector_index::{Ground, Priority, choose, graph_bytes},
     store::{IndexSession, VectorIndexes},
 };
@@ -99,19 +99,16 @@ async fn rebuild_in(
         return Ok(Built { name: None, before: None, after: None, dropped });
     };
     session.allow(wanted.memory, wanted.helpers).await?;
-    let name = {
-        let build = session.build(spec, &old);
-        tokio::pin!(build);
-        loop {
-            tokio::select! {
-                built = &mut build => break built?,
-                () = tokio::time::sleep(LOOK_EVERY) => {
-                    // Not to know how far it is, is no reason to stop.
-                    let builds = indexes.builds().await.unwrap_or_default();
-                    builds.get(&generation.id.0).into_iter().flatten().for_each(&mut progress);
-                }
-            }
+    let name = match build(session, indexes, generation, spec, &old, &mut progress).await {
+        Err(error) if lacks_shared_memory(&error) && wanted.helpers != Some(0) => {
+            tracing::warn!(
+                "PostgreSQL's shared memory has no room for a build by several processes (docker: --shm-size); one builds alone"
+            );
+            dropped.extend(drop_halves(indexes, session, generation).await?);
+            session.allow(wanted.memory, Some(0)).await?;
+            build(session, indexes, generation, spec, &old, &mut progress).await?
         }
+        built => built?,
     };
     let there = indexes.of(generation).await?;
     let Some(new) = there.iter().find(|index| index.name == name && index.is_valid) else {
@@ -127,6 +124,34 @@ async fn rebuild_in(
     }
     dropped.extend(drop_all(session, &old).await?);
     Ok(Built { name: Some(name), before, after, dropped })
+}
+
+/// Builds one index, and tells now and then how far it is.
+async fn build(
+    session: &IndexSession,
+    indexes: &VectorIndexes,
+    generation: &Generation,
+    spec: IndexSpec,
+    old: &[VectorIndex],
+    progress: &mut impl FnMut(&IndexBuild),
+) -> crate::domain::Result<String> {
+    let build = session.build(spec, old);
+    tokio::pin!(build);
+    loop {
+        tokio::select! {
+            built = &mut build => return built,
+            () = tokio::time::sleep(LOOK_EVERY) => {
+                // Not to know how far it is, is no reason to stop.
+                let builds = indexes.builds().await.unwrap_or_default();
+                builds.get(&generation.id.0).into_iter().flatten().for_each(&mut *progress);
+            }
+        }
+    }
+}
+
+/// Whether a build failed because what its processes share did not fit into `/dev/shm`, of which containers have 64 MiB.
+fn lacks_shared_memory(error: &Error) -> bool {
+    error.cause().is_some_and(|cause| cause.to_string().contains("shared memory segment"))
 }
 
 /// The best of the old ones, and the new one.

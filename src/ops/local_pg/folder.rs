@@ -4,6 +4,7 @@
 //! owner.lock               held by the program that runs the server; names its process
 //! postgres/                the cluster
 //! postgres.password        the superuser's password, mode 0600
+//! gateway.password         that of the gateway's role, mode 0600; set anew at every start
 //! postgres-startup.log     what the server said before its own log began
 //! run/                     the Unix socket
 //! ```
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 use rand::distr::{Alphanumeric, SampleString};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::endpoint::Credentials;
 use super::settings;
 use super::unprivileged::{self, Unprivileged};
 use crate::ops::Failure;
@@ -38,6 +40,12 @@ pub(super) struct DataFolder {
 #[derive(Debug)]
 pub(super) struct OwnerLock {
     _file: File,
+}
+
+/// Whether a file holds a password that this program made: letters and digits, which nobody has to quote.
+pub(super) fn is_password(text: &str) -> bool {
+    let text = text.trim();
+    text.len() >= 16 && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// Whether a cluster lies in the data folder `root`.
@@ -157,22 +165,38 @@ impl DataFolder {
         OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(self.lock_file())
     }
 
-    /// The superuser's password.
-    pub(super) fn password(&self) -> Result<SecretString, Failure> {
-        let path = self.password_file();
-        let text = fs::read_to_string(&path).map_err(|error| {
-            Failure::new(format!("reading the password of the data, {}: {error}", path.display()))
-                .hint("It was made together with the data; put it back from a backup.")
-        })?;
-        Ok(text.trim().to_owned().into())
+    /// The passwords of both roles.
+    pub(super) fn credentials(&self) -> Result<Credentials, Failure> {
+        let read = |path: &Path| {
+            let text = fs::read_to_string(path).unwrap_or_default();
+            if is_password(&text) {
+                return Ok(SecretString::from(text.trim().to_owned()));
+            }
+            Err(Failure::new(format!("{} cannot be read, or is damaged", path.display()))
+                .hint("The next start of the server that owns the data makes it good."))
+        };
+        Ok(Credentials { admin: read(&self.password_file())?, gateway: read(&self.gateway_password_file())? })
+    }
+
+    fn gateway_password_file(&self) -> PathBuf {
+        self.root.join("gateway.password")
+    }
+
+    /// Sees to it that there is a password for the role of the gateway. The caller owns the folder.
+    pub(super) fn ensure_gateway_password(&self) -> Result<(), Failure> {
+        let path = self.gateway_password_file();
+        if fs::read_to_string(&path).is_ok_and(|text| is_password(&text)) {
+            return Ok(());
+        }
+        let password = Alphanumeric.sample_string(&mut rand::rng(), 32);
+        self.write_private(&path, &password).map_err(Failure::while_doing("writing the password of the gateway"))
     }
 
     /// Makes a password for a cluster that is about to be made.
-    pub(super) fn renew_password(&self) -> Result<SecretString, Failure> {
+    pub(super) fn renew_password(&self) -> Result<(), Failure> {
         let password = SecretString::from(Alphanumeric.sample_string(&mut rand::rng(), 32));
         self.write_private(&self.password_file(), password.expose_secret())
-            .map_err(Failure::while_doing("writing the password of the data"))?;
-        Ok(password)
+            .map_err(Failure::while_doing("writing the password of the data"))
     }
 
     /// Replaces a file of PostgreSQL's user as a whole.
@@ -197,9 +221,24 @@ impl DataFolder {
         if !has_data(&self.root) {
             return Ok(None);
         }
+        let read = |path: &Path| fs::read_to_string(path).ok()?.trim().parse().ok().filter(|major: &u32| *major >= 10);
         let path = self.cluster().join("PG_VERSION");
-        let text = fs::read_to_string(&path).map_err(Failure::while_doing(format!("reading {}", path.display())))?;
-        let major = text.trim().parse().map_err(Failure::while_doing(format!("reading {}", path.display())))?;
+        if let Some(major) = read(&path) {
+            return Ok(Some(major));
+        }
+        // Each database has a copy of it, also the one that all others are made of.
+        let copy = self.cluster().join("base/1/PG_VERSION");
+        let Some(major) = read(&copy) else {
+            let cluster = self.cluster();
+            let message = format!("{} is no data of PostgreSQL: its PG_VERSION says nothing", cluster.display());
+            return Err(Failure::new(message).hint(format!(
+                "Put a backup in its place, or move {} away: the next start begins with an empty database.",
+                cluster.display()
+            )));
+        };
+        tracing::warn!("{} was damaged; it is written anew", path.display());
+        self.write_private(&path, &format!("{major}\n"))
+            .map_err(Failure::while_doing(format!("writing {}", path.display())))?;
         Ok(Some(major))
     }
 

@@ -6,9 +6,12 @@ use std::path::Path;
 
 use super::Purpose;
 use super::binaries::Binaries;
-use super::endpoint::NAME;
+use super::endpoint::ADMIN;
 use super::folder::{DataFolder, has_data};
 use crate::ops::Failure;
+
+/// The line of `postgresql.conf` by which the server gets its settings.
+pub(super) const INCLUDE: &str = "include = 'ragboard.conf'";
 
 /// Makes the cluster unless there is one.
 pub(super) async fn initialise(folder: &DataFolder, binaries: &Binaries, purpose: Purpose) -> Result<(), Failure> {
@@ -28,7 +31,7 @@ pub(super) async fn initialise(folder: &DataFolder, binaries: &Binaries, purpose
         .arg(&unfinished)
         .arg("--pwfile")
         .arg(folder.password_file())
-        .args(["--username", NAME, "--encoding=UTF8", "--auth=scram-sha-256", "--data-checksums", "--no-instructions"])
+        .args(["--username", ADMIN, "--encoding=UTF8", "--auth=scram-sha-256", "--data-checksums", "--no-instructions"])
         .args(locale(binaries.major));
     if purpose == Purpose::Throwaway {
         initdb.arg("--no-sync");
@@ -64,6 +67,6 @@ fn locale(major: u32) -> &'static [&'static str] {
 
 fn include_settings(cluster: &Path) -> io::Result<()> {
     let mut file = OpenOptions::new().append(true).open(cluster.join("postgresql.conf"))?;
-    writeln!(file, "\ninclude = 'ragboard.conf'   # written by ragboard; settings of your own go below")?;
+    writeln!(file, "\n{INCLUDE}   # written by ragboard; settings of your own go below")?;
     file.sync_all()
 }

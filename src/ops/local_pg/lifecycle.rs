@@ -7,11 +7,11 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::binaries::Binaries;
-use super::endpoint::{self, Endpoint};
+use super::endpoint::{DATABASE, Endpoint};
 use super::folder::DataFolder;
 use super::server::{self, Port, Server};
 use super::watchdog::Watchdog;
-use super::{Options, Purpose, initialise, orphan, supervision};
+use super::{Options, Purpose, initialise, orphan, recovery, roles, supervision};
 use crate::ops::Failure;
 
 /// A running server that this process owns. Dropping it stops the server without waiting for it.
@@ -46,13 +46,15 @@ impl LocalPg {
         let binaries = Binaries::find(&options.cache_dir, folder.major()?).await?;
         initialise::initialise(&folder, &binaries, purpose).await?;
         orphan::stop_orphan(&folder).await?;
+        recovery::recover(&folder, &binaries).await?;
+        folder.ensure_gateway_password()?;
 
         let port = Port::Preferred(folder.remembered_port());
         let (postmaster, endpoint) = server::launch(&folder, &binaries, purpose, &watchdog, port).await?;
         let data_dir = folder.root.clone();
         let server =
             Server { folder, binaries, purpose, endpoint: endpoint.clone(), postmaster, watchdog, _lock: lock };
-        if let Err(failure) = endpoint.ensure_database().await {
+        if let Err(failure) = roles::ensure(&endpoint).await {
             server.shut_down().await?;
             return Err(failure);
         }
@@ -71,13 +73,16 @@ impl LocalPg {
         let deadline = Instant::now() + ATTACH_PATIENCE;
         while folder.is_owned()? {
             let last = match folder.remembered_port() {
-                Some(port) => {
-                    let endpoint = Endpoint::new(port, folder.password()?);
-                    match endpoint.connect(endpoint::NAME).await {
-                        Ok(_) => return Ok(Some(endpoint)),
-                        Err(error) => error.to_string(),
+                Some(port) => match folder.credentials() {
+                    Ok(credentials) => {
+                        let endpoint = Endpoint::new(port, credentials);
+                        match endpoint.connect(DATABASE).await {
+                            Ok(_) => return Ok(Some(endpoint)),
+                            Err(error) => error.to_string(),
+                        }
                     }
-                }
+                    Err(failure) => failure.to_string(),
+                },
                 None => "it has not been started yet".to_owned(),
             };
             if Instant::now() > deadline {

@@ -19,6 +19,10 @@ mod log;
 #[cfg(unix)]
 mod orphan;
 #[cfg(unix)]
+mod recovery;
+#[cfg(unix)]
+mod roles;
+#[cfg(unix)]
 mod server;
 #[cfg(unix)]
 mod settings;

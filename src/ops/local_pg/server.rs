@@ -66,7 +66,7 @@ pub(super) async fn launch(
     watchdog: &Watchdog,
     port: Port,
 ) -> Result<(Child, Endpoint), Failure> {
-    let password = folder.password()?;
+    let credentials = folder.credentials()?;
     let deadline = Instant::now() + CONTENTION;
     let mut port_now = match port {
         Port::Preferred(wanted) => free_port(wanted)?,
@@ -75,7 +75,7 @@ pub(super) async fn launch(
     loop {
         log::prune(folder);
         folder.clear_socket_dir();
-        let endpoint = Endpoint::new(port_now, password.clone());
+        let endpoint = Endpoint::new(port_now, credentials.clone());
         let starting = || Failure::while_doing("starting PostgreSQL");
         write_settings(folder, binaries, purpose, port_now).map_err(starting())?;
         let mut postmaster = spawn(folder, binaries, watchdog).map_err(starting())?;
@@ -151,13 +151,21 @@ async fn wait_until_ready(postmaster: &mut Child, endpoint: &Endpoint) -> Result
             Ok(Some(status)) => return Err(NotReady::Exited(status)),
             Err(error) => return Err(NotReady::Failed(Failure::while_doing("watching PostgreSQL start")(error))),
         }
-        match tokio::time::timeout(SILENCE, endpoint.connect("postgres")).await {
+        match tokio::time::timeout(SILENCE, endpoint.connect_as_admin("postgres")).await {
             Ok(Ok(_)) => return Ok(()),
             Ok(Err(error)) => match error.code() {
                 // Starting up, or recovering from a crash, however long that takes.
                 Some(code) if *code == SqlState::CANNOT_CONNECT_NOW => last_heard = Instant::now(),
                 Some(code) if *code == SqlState::INVALID_PASSWORD => {
-                    return Err(NotReady::Failed(Failure::new("PostgreSQL refuses the password kept with its data")));
+                    return Err(NotReady::Failed(Failure::new(
+                        "PostgreSQL refuses the password kept in postgres.password; without that file, the next start sets another",
+                    )));
+                }
+                // Nobody may sign in, or not this superuser: that does not change by waiting.
+                Some(code) if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+                    return Err(NotReady::Failed(Failure::new(format!(
+                        "PostgreSQL lets this program not in: {error}"
+                    ))));
                 }
                 _ => {}
             },

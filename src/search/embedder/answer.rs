@@ -94,7 +94,7 @@ mod tests {
             (r#"{"data":[{"index":0,"embedding":[1,0]},{"index":2,"embedding":[1,0]}]}"#, "index 2"),
             (r#"{"data":[{"index":0,"embedding":[1,0]},{"index":1,"embedding":[1,0,0]}]}"#, "3 dimensions"),
             (r#"{"data":[{"index":0,"embedding":[1,0]},{"index":1,"embedding":[0,0]}]}"#, "without a length"),
-            (r#"{"data":[{"index":0,"embedding":[1,0]},{"index":1,"embedding":[1e39,0]}]}"#, "without a length"),
+            (r#"{"data":[{"index":0,"embedding":[1,0]},{"index":1,"embedding":[1e39,0]}]}"#, "something else"),
             (r#"{"data":[{"index":0,"embedding":[1,0]},{"index":1,"embedding":[null,0]}]}"#, "something else"),
             (r#"{"data":[{"index":0,"embedding":[1,0]},{"index":1,"embe"#, "something else"),
             (r#"{"data":[{"embedding":[1,0]},{"embedding":[1,0]}]}"#, "something else"),

@@ -1,7 +1,8 @@
 //! A few threads of their own for work that would hold up everybody else, and two bounded queues before them.
 //!
-//! Calls take turns, so a long one does not hold up a short one, and texts of several callers are worked on together.
-//! Queries go before passages. A full queue refuses at once; who no longer waits is skipped. Nothing about models is known here.
+//! Callers take turns, and so do the calls of one caller: neither many calls nor a long one hold up others, and texts of several
+//! callers are worked on together. Queries go before passages. A full queue refuses at once, but for callers of whom nothing waits; who
+//! no longer waits is skipped. Nothing about models is known here.
 
 use std::{
     collections::VecDeque,
@@ -13,7 +14,10 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use crate::domain::{Code, Error, Purpose, Result};
+use crate::{
+    access::Caller,
+    domain::{Code, Error, Purpose, Result},
+};
 
 /// Turns some texts into one result each, in their order. An error of the whole is an error of each.
 pub type Work = dyn Fn(&[String], Purpose) -> Result<Vec<Result<Vec<f32>>>> + Send + Sync;
@@ -43,9 +47,15 @@ struct Queues {
     ended: bool,
 }
 
-/// The texts of calls, which take turns. None is empty.
+/// Callers, which take turns. None is there twice.
 #[derive(Default)]
 struct Queue {
+    turns: VecDeque<Turn>,
+}
+
+/// The texts of the calls of a caller, which take turns as well. Neither the turn nor a call is empty.
+struct Turn {
+    caller: Caller,
     calls: VecDeque<VecDeque<Waiting>>,
 }
 
@@ -81,9 +91,10 @@ impl Pool {
     ///
     /// # Errors
     /// `Overloaded` at once when the queue is full, else that of the first text that has no vector. A call is let in whole
-    /// whenever something is free, so that one with more texts than may wait is not refused for ever.
+    /// whenever something is free, so that one with more texts than may wait is not refused for ever. A caller of whom nothing waits is
+    /// let in although others have filled the queue, until it holds twice as much.
     pub async fn run(&self, texts: &[String], purpose: Purpose) -> Result<Vec<Vec<f32>>> {
-        let answers = self.shared.add(texts, purpose)?;
+        let answers = self.shared.add(texts, purpose, Caller::current())?;
         let mut vectors = Vec::with_capacity(answers.len());
         for answer in answers {
             vectors.push(answer.await.map_err(|_| Error::internal("an embedder thread ended"))??);
@@ -105,7 +116,12 @@ impl Shared {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, texts: &[String], purpose: Purpose) -> Result<Vec<oneshot::Receiver<Result<Vec<f32>>>>> {
+    fn add(
+        &self,
+        texts: &[String],
+        purpose: Purpose,
+        caller: Caller,
+    ) -> Result<Vec<oneshot::Receiver<Result<Vec<f32>>>>> {
         let (waiting, answers): (VecDeque<_>, Vec<_>) = texts
             .iter()
             .map(|text| {
@@ -118,10 +134,11 @@ impl Shared {
         if queue.len() >= self.capacity {
             queue.forget_given_up();
         }
-        if queue.len() >= self.capacity {
+        let room = if queue.has(caller) { self.capacity } else { self.capacity.saturating_mul(2) };
+        if queue.len() >= room {
             return Err(Error::new(Code::Overloaded, "Too many texts wait for their embedding; try again"));
         }
-        queue.add(waiting);
+        queue.add(waiting, caller);
         drop(queues);
         self.changed.notify_all();
         Ok(answers)
@@ -157,52 +174,77 @@ impl Queues {
 impl Queue {
     /// How many texts wait, also of those who gave up.
     fn len(&self) -> usize {
-        self.calls.iter().map(VecDeque::len).sum()
+        self.turns.iter().flat_map(|turn| &turn.calls).map(VecDeque::len).sum()
     }
 
-    fn add(&mut self, call: VecDeque<Waiting>) {
-        if !call.is_empty() {
-            self.calls.push_back(call);
+    fn has(&self, caller: Caller) -> bool {
+        self.turns.iter().any(|turn| turn.caller == caller)
+    }
+
+    fn add(&mut self, call: VecDeque<Waiting>, caller: Caller) {
+        if call.is_empty() {
+            return;
+        }
+        match self.turns.iter_mut().find(|turn| turn.caller == caller) {
+            Some(turn) => turn.calls.push_back(call),
+            None => self.turns.push_back(Turn { caller, calls: VecDeque::from([call]) }),
         }
     }
 
     fn forget_given_up(&mut self) {
-        for call in &mut self.calls {
-            call.retain(|waiting| !waiting.answer.is_closed());
+        for turn in &mut self.turns {
+            for call in &mut turn.calls {
+                call.retain(|waiting| !waiting.answer.is_closed());
+            }
+            turn.calls.retain(|call| !call.is_empty());
         }
-        self.calls.retain(|call| !call.is_empty());
+        self.turns.retain(|turn| !turn.calls.is_empty());
     }
 
     /// What is worked on at once: texts of the call whose turn it is and, where it has few, of those after it.
     fn next_lot(&mut self) -> Vec<Waiting> {
         let (mut lot, mut bytes) = (Vec::new(), 0);
-        while let Some(mut call) = self.calls.pop_front() {
+        while let Some(mut turn) = self.turns.pop_front() {
+            let Some(mut call) = turn.calls.pop_front() else { continue };
             let before = lot.len();
-            while lot.len() < MAX_LOT
-                && let Some(waiting) = call.front()
-            {
-                let waits = !waiting.answer.is_closed();
-                let more = bytes + waiting.text.len();
-                if waits && more > MAX_LOT_BYTES && !lot.is_empty() {
-                    break;
-                }
-                if waits {
-                    bytes = more;
-                }
-                lot.extend(call.pop_front().filter(|_| waits));
+            take(&mut call, &mut lot, &mut bytes);
+            let (is_served, is_over) = (lot.len() > before, call.is_empty());
+            // Whose first text has no room keeps its turn.
+            match (is_over, is_served) {
+                (true, _) => {}
+                (false, true) => turn.calls.push_back(call),
+                (false, false) => turn.calls.push_front(call),
             }
-            if call.is_empty() {
+            if turn.calls.is_empty() {
                 continue;
             }
-            // Whose first text has no room keeps its turn.
-            if lot.len() > before {
-                self.calls.push_back(call)
+            if is_served || is_over {
+                self.turns.push_back(turn);
             } else {
-                self.calls.push_front(call)
+                self.turns.push_front(turn);
             }
-            break;
+            if !is_over {
+                break;
+            }
         }
         lot
+    }
+}
+
+/// Moves texts into a lot as long as there is room; those that nobody waits for are left out.
+fn take(call: &mut VecDeque<Waiting>, lot: &mut Vec<Waiting>, bytes: &mut usize) {
+    while lot.len() < MAX_LOT
+        && let Some(waiting) = call.front()
+    {
+        let waits = !waiting.answer.is_closed();
+        let more = *bytes + waiting.text.len();
+        if waits && more > MAX_LOT_BYTES && !lot.is_empty() {
+            break;
+        }
+        if waits {
+            *bytes = more;
+        }
+        lot.extend(call.pop_front().filter(|_| waits));
     }
 }
 

@@ -13,7 +13,8 @@ use super::{
 use crate::{
     access::{Granted, Viewer},
     domain::{
-        ActivityKind, AnyId, Board, BoardEdit, BoardId, BoardRecord, Claim, Error, Outcome, Permission, Refusal, User,
+        ActivityKind, AnyId, Board, BoardEdit, BoardId, BoardRecord, Claim, CopyOf, Error, Outcome, Permission,
+        Refusal, User,
     },
     service::Services,
 };
@@ -76,11 +77,12 @@ impl Services {
         }
         let mut board = new_board(id, owner);
         edit.apply(&mut board);
-        validate::board(&board)?;
-        self.ports.writes.create_board(board, None, origin).await
+        validate::board(&board, &edit.fields())?;
+        self.ports.writes.create_board(board, None, origin, self.limits_of(owner)).await
     }
 
-    /// Copies a board that the viewer may see; the copy is the viewer's own, and private.
+    /// Copies a board that the viewer may see; the copy is the viewer's own, and private. Folders that the viewer sees
+    /// into keep their passwords, which the viewer then counts as having set; the content of the others is not copied.
     ///
     /// # Errors
     /// A refusal, `Unauthenticated` without an account, or those of the database.
@@ -94,14 +96,21 @@ impl Services {
         let owner = account(viewer)?;
         let record = self.ports.reads.boards(&[id]).await?.into_iter().flatten().next().ok_or_else(|| no_board(id))?;
         let granted = Granted::check(viewer, &record, Permission::View).ok_or_else(|| no_board(id))?;
+        let locked = record.locks.iter().map(|lock| lock.folder_id);
+        let open = locked.filter(|folder| !granted.sealed().contains(*folder)).collect();
         let Board { description, thumbnail_url, settings, .. } = granted.subject().board.clone();
         let board = Board { name, description, thumbnail_url, settings, ..new_board(BoardId::generate(), owner) };
-        validate::board(&board)?;
+        validate::board(&board, &["name"])?;
         self.made(
             viewer,
             self.ports
                 .writes
-                .create_board(board, Some((id, granted.sealed().clone())), origin(viewer, options)?)
+                .create_board(
+                    board,
+                    Some(CopyOf { board: id, open, is_whole: granted.sealed().is_empty() }),
+                    origin(viewer, options)?,
+                    self.limits_of(owner),
+                )
                 .await?,
         )
     }
@@ -157,8 +166,10 @@ impl Services {
         id: BoardId,
         options: WriteOptions,
     ) -> Outcome<Arc<BoardRecord>> {
-        let owner = account(viewer)?.id;
-        let restored = self.ports.writes.restore_board(id, owner, origin(viewer, options)?).await?;
+        let account = account(viewer)?;
+        let owner = account.id;
+        let limits = self.limits_of(account);
+        let restored = self.ports.writes.restore_board(id, owner, origin(viewer, options)?, limits).await?;
         self.has_changed(id);
         self.note(viewer, id, ActivityKind::BoardRestored, None);
         // A living board of the owner's own is as it was asked for.

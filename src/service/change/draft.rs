@@ -54,6 +54,8 @@ pub(super) struct Draft {
     pub(super) loaded: Loaded,
     /// Folders with another password.
     pub(super) locked: BTreeMap<NodeId, Option<String>>,
+    /// Nodes that the changes restore, all of them: a folder is back before what lies in it, in whatever order they are named.
+    pub(super) restored: HashSet<NodeId>,
     /// Siblings that had to move for others, with their new places, and whether they lived when they were read.
     pub(super) renumbered: BTreeMap<NodeId, (Placement, bool)>,
     /// Nodes that the changes are about, in their order.
@@ -93,6 +95,7 @@ impl Draft {
             links_deleted: Vec::new(),
             loaded,
             locked: BTreeMap::new(),
+            restored: HashSet::new(),
             renumbered: BTreeMap::new(),
             touched_nodes: Vec::new(),
             touched_links: Vec::new(),
@@ -181,6 +184,7 @@ impl Draft {
             match &draft.before {
                 None => writes.inserted.push(write(true)),
                 Some(before) => {
+                    writes.metadata_changed |= before.metadata != draft.node.metadata;
                     let kind_changed = before.kind != draft.node.kind || draft.content.is_some();
                     let as_before = Node { placement: before.placement, ..draft.node.clone() };
                     if kind_changed || as_before != *before {

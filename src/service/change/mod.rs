@@ -11,6 +11,7 @@ mod links;
 mod nodes;
 mod origin;
 pub(in crate::service) mod validate;
+mod web_address;
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -48,8 +49,12 @@ pub struct WriteOptions {
     pub idempotency_key: Option<String>,
     /// Digest of the input, to tell requests under one key apart.
     pub request: [u8; 32],
+    /// Whether a secret is part of that digest.
+    pub has_secret: bool,
     /// How far the caller's credential has to reach; everything if nothing is said.
     pub authority: Authority,
+    /// Why the input cannot be taken, if that is known already.
+    pub refusal: Option<Refusal>,
 }
 
 impl Services {
@@ -68,7 +73,11 @@ impl Services {
         // Whatever becomes of the request: nobody who hears of it may then find the board older than it was here.
         self.ports.reads.read(transaction.record());
         let (writes, nodes, links) = match drafted(transaction.as_mut(), viewer, &set, &origin).await {
-            Ok(Drafted::Anew(writes, nodes, links)) => (*writes, nodes, links),
+            Ok(Drafted::Anew(writes, nodes, links)) => {
+                let mut writes = *writes;
+                writes.limits = self.limits_to_check(&transaction.record().owner);
+                (writes, nodes, links)
+            }
             Ok(Drafted::Before(applied)) => {
                 transaction.roll_back().await;
                 return Ok(applied);
@@ -85,6 +94,9 @@ impl Services {
         });
         let (is_new, noted) = (!writes.is_empty(), journal::noted(&writes));
         let committed = transaction.commit(writes, origin, result).await?;
+        if let Some(usage) = &committed.usage {
+            self.note_usage(&committed.record.owner, usage);
+        }
         if is_new {
             self.ports.reads.committed(&committed);
             self.ports.feed.committed(committed.record.board.id);
@@ -144,6 +156,11 @@ async fn drafted(
     }
     let loaded = load(transaction, &set.changes, granted.sealed()).await?;
     let mut draft = Draft::new(record.board.clone(), loaded);
+    let restored = set.changes.iter().filter_map(|change| match &change.action {
+        Action::RestoreNode { id } => Some(*id),
+        _ => None,
+    });
+    draft.restored = restored.collect();
     for change in &set.changes {
         apply_one(&mut draft, change, viewer, &granted).map_err(|refusal| refusal.within(&change.path))?;
     }
@@ -198,7 +215,7 @@ fn apply_one(
             }
             reaches_for_board(viewer, edit.as_ref())?;
             edit.apply(&mut draft.board);
-            validate::board(&draft.board)
+            validate::board(&draft.board, &edit.fields())
         }
     }
 }

@@ -208,6 +208,22 @@ impl Draft {
             return Err(no_node("id", id));
         }
         self.touch_node(id);
+        // Folders around it that are restored as well, the outermost first. It would come back beside them otherwise.
+        let mut around = Vec::new();
+        let mut at = id;
+        while let Some(folder) = self.parent_of(at).filter(|folder| !around.contains(folder)) {
+            around.push(folder);
+            at = folder;
+        }
+        for folder in around.into_iter().rev().filter(|folder| self.restored.contains(folder)).collect::<Vec<_>>() {
+            if self.nodes.contains_key(&folder) && !self.loaded.hidden.contains(&folder) {
+                self.bring_back(folder)?;
+            }
+        }
+        self.bring_back(id)
+    }
+
+    fn bring_back(&mut self, id: NodeId) -> Result<(), Refusal> {
         if self.is_living(id) {
             return Ok(());
         }

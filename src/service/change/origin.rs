@@ -27,7 +27,7 @@ impl Services {
             salt.update(part);
         }
         let request = self.shares.hasher().fingerprint(password, salt.finalize().into()).await?;
-        Ok(Some(IdempotencyKey { request, ..key.clone() }))
+        Ok(Some(IdempotencyKey { request, has_secret: true, ..key.clone() }))
     }
 
     /// The options of a change that carries a password; see [`Services::with_password`].
@@ -43,22 +43,26 @@ impl Services {
         let key = origin(viewer, options.clone())?.idempotency;
         let key = self.with_password(key, Some(password)).await?;
         let request = key.map_or(options.request, |key| key.request);
-        Ok(WriteOptions { request, ..options })
+        Ok(WriteOptions { request, has_secret: true, ..options })
     }
 }
 
 /// Whose write it is, if their credential reaches that far; every write begins with this. Keys are the caller's own: nobody
 /// can ask for a result of somebody else.
 pub(in crate::service) fn origin(viewer: &Viewer, options: WriteOptions) -> Result<Origin, Refusal> {
-    let WriteOptions { client_mutation_id, idempotency_key, request, authority } = options;
+    let WriteOptions { client_mutation_id, idempotency_key, request, has_secret, authority, refusal } = options;
     reaches(viewer, authority)?;
+    if let Some(refusal) = refusal {
+        return Err(refusal);
+    }
     for (field, value) in [("clientMutationId", &client_mutation_id), ("idempotencyKey", &idempotency_key)] {
         let fits = value.as_ref().is_none_or(|value| (1..=255).contains(&value.len()) && !value.contains('\0'));
         if !fits {
             return Err(Refusal::invalid(field, "From 1 to 255 bytes, without NUL"));
         }
     }
-    let idempotency = idempotency_key.map(|key| IdempotencyKey { principal: viewer.principal(), key, request });
+    let idempotency =
+        idempotency_key.map(|key| IdempotencyKey { principal: viewer.principal(), key, request, has_secret });
     Ok(Origin { actor: viewer.user().map(|user| user.id), client_mutation_id, idempotency })
 }
 

@@ -1,10 +1,9 @@
 //! What values nodes, links and boards may have. The database checks most of it again; here it is told in the words of
 //! the API, and which field it is about.
 
-use serde_json::Value;
-use url::Url;
-
+use super::web_address;
 use crate::domain::{Board, CHAT_MODELS, Link, Node, NodeEdit, NodeKind, Refusal, User};
+use serde_json::Value;
 
 /// Bytes of a text of a resource.
 const MAX_CONTENT_BYTES: usize = 1 << 20;
@@ -58,11 +57,10 @@ fn object(field: &str, value: &Value) -> Check {
     ensure(fits, field, || format!("At most {MAX_JSON_BYTES} bytes as JSON"))
 }
 
-fn web_address(field: &str, address: Option<&String>) -> Check {
-    let Some(address) = address else { return Ok(()) };
-    text(field, address, 2_000)?;
-    let is_web = Url::parse(address).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    ensure(is_web, field, || "An absolute address with http or https is expected".to_owned())
+/// An address, where one is given: one that is stored already may be of a time when more was taken.
+fn address(field: &str, given: &[&str], address: Option<&String>) -> Check {
+    let fault = address.filter(|_| given.contains(&field)).and_then(|address| web_address::fault(address));
+    fault.map_or(Ok(()), |fault| Err(Refusal::invalid(field, fault)))
 }
 
 fn range<T: PartialOrd + std::fmt::Display>(field: &str, value: T, from: T, to: T) -> Check {
@@ -84,7 +82,7 @@ pub(super) fn node(node: &Node, edit: &dyn NodeEdit) -> Check {
     match &node.kind {
         NodeKind::Resource(resource) => {
             optional("title", resource.title.as_ref(), 500)?;
-            web_address("url", resource.url.as_ref())?;
+            address("url", &edit.fields(), resource.url.as_ref())?;
             optional("language", resource.language.as_ref(), 10)
         }
         NodeKind::Chat(chat) => {
@@ -92,7 +90,7 @@ pub(super) fn node(node: &Node, edit: &dyn NodeEdit) -> Check {
             ensure(is_known, "model", || format!("One of {}", CHAT_MODELS.join(", ")))?;
             let is_complete = chat.model != "custom" || chat.custom_model_endpoint.is_some();
             ensure(is_complete, "customModelEndpoint", || "A custom model needs its address".to_owned())?;
-            web_address("customModelEndpoint", chat.custom_model_endpoint.as_ref())?;
+            address("customModelEndpoint", &edit.fields(), chat.custom_model_endpoint.as_ref())?;
             optional("systemPrompt", chat.system_prompt.as_ref(), 100_000)?;
             range("temperature", chat.temperature, 0.0, 2.0)?;
             range("maxTokens", chat.max_tokens, 1, 1_000_000)?;
@@ -139,17 +137,17 @@ pub(in crate::service) fn account_name(name: &str) -> Check {
     text("name", name, 255)
 }
 
-/// An account as it is to be.
-pub(in crate::service) fn account(account: &User) -> Check {
+/// An account as it is to be, where these parts are given.
+pub(in crate::service) fn account(account: &User, given: &[&str]) -> Check {
     account.name.as_deref().map_or(Ok(()), account_name)?;
-    web_address("avatarUrl", account.avatar_url.as_ref())?;
+    address("avatarUrl", given, account.avatar_url.as_ref())?;
     object("settings", &account.settings)
 }
 
-/// A board as it is to be.
-pub(in crate::service) fn board(board: &Board) -> Check {
+/// A board as it is to be, where these parts are given.
+pub(in crate::service) fn board(board: &Board, given: &[&str]) -> Check {
     name("name", &board.name)?;
     optional("description", board.description.as_ref(), 10_000)?;
-    web_address("thumbnailUrl", board.thumbnail_url.as_ref())?;
+    address("thumbnailUrl", given, board.thumbnail_url.as_ref())?;
     object("settings", &board.settings)
 }

@@ -21,7 +21,7 @@ use std::{
 
 use futures_util::future::try_join;
 use sha2::{Digest, Sha256};
-use tokio::{sync::SemaphorePermit, time::timeout};
+use tokio::time::timeout;
 
 pub use self::{
     area::Where,
@@ -33,6 +33,7 @@ use self::{
     weights::{Anchors, Weights, weigh},
 };
 use super::Services;
+use crate::access::{Caller, Turn};
 use crate::domain::{
     CANDIDATES, Code, Cursor, Error, Found, FrozenHits, Generation, Grouping, NodeKey, Plan, Purpose, Recall, Result,
     SearchArea, SearchGround, SearchKey, SearchMode, Strategy, Terms, TextPlan, VectorPlan,
@@ -183,8 +184,8 @@ impl Services {
     }
 
     /// Waits for a turn. Comparing all vectors is dear, and other requests are to find a connection, too.
-    async fn search_turn(&self) -> Result<SemaphorePermit<'_>> {
-        self.search_turns.acquire().await.map_err(Error::internal)
+    async fn search_turn(&self) -> Result<Turn> {
+        self.search_turns.take(Caller::current()).await
     }
 
     async fn find(
@@ -222,6 +223,10 @@ impl Services {
         let weights = ways.terms.as_ref().map(|terms| weigh(terms, rows, anchors)).unwrap_or_default();
         let mut by_text = if ways.terms.is_some() { by_words(&weights) } else { TextPlan::None };
         let mut found = rank(strategy, by_text.clone()).await?;
+        if strategy == Strategy::Index && !found.is_indexed {
+            strategy = Strategy::Exact;
+            found = rank(strategy, by_text.clone()).await?;
+        }
         let lost = strategy == Strategy::Index && lost_too_many(&found, rows);
         if lost {
             strategy = Strategy::IndexThenExact;

@@ -7,16 +7,15 @@ use diesel_async::AsyncPgConnection;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{OF_BOARD, Transaction, log, write::refused};
+use super::{OF_BOARD, Transaction, copy::copy_texts, log, write::refused};
 use crate::{
     domain::{
-        Board, BoardId, BoardRecord, Claim, Error, LinkId, Logged, NodeId, Origin, Outcome, Refusal, Result, Sealed,
-        UserId,
+        AccountUsage, Board, BoardId, BoardRecord, Claim, CopyOf, Error, Limits, LinkId, Logged, NodeId, Origin,
+        Outcome, Refusal, Result, UserId,
     },
     store::{
         Store,
         board::{RecordRow, record_from, record_statement},
-        folder_lock::outside,
         statement::Statement,
         transaction::{begin, commit, end},
     },
@@ -55,12 +54,13 @@ impl Store {
     pub(super) async fn make_board(
         &self,
         board: Board,
-        from: Option<(BoardId, Sealed)>,
+        from: Option<CopyOf>,
         origin: Origin,
+        limits: Option<Limits>,
     ) -> Outcome<Arc<BoardRecord>> {
         let mut connection = self.connection().await?;
         begin(&mut connection).await?;
-        let made = self.make_in(&mut connection, board, from, &origin).await;
+        let made = self.make_in(&mut connection, board, from, &origin, limits).await;
         end(&mut connection, made).await
     }
 
@@ -68,13 +68,17 @@ impl Store {
         &self,
         connection: &mut AsyncPgConnection,
         board: Board,
-        from: Option<(BoardId, Sealed)>,
+        from: Option<CopyOf>,
         origin: &Origin,
+        limits: Option<Limits>,
     ) -> Outcome<Arc<BoardRecord>> {
         if let Some(made) = made_before(self, connection, origin).await? {
             return Ok(made);
         }
-        let id = board.id;
+        let (id, owner, is_copy) = (board.id, board.owner_id, from.is_some());
+        if let (Some(limits), Some(from)) = (&limits, &from) {
+            self.has_room_for_copy(connection, owner, limits, (from.board, from.is_whole)).await?;
+        }
         let statement = Statement::<SqlUuid>::new("change.insert_board")
             .sql(
                 "INSERT INTO boards (id, user_id, name, description, thumbnail_url, settings, is_public, is_template) VALUES (",
@@ -96,28 +100,44 @@ impl Store {
             .bind::<Bool, _>(board.is_template)
             .sql(") RETURNING id");
         let _: Vec<Uuid> = self.run(connection, statement).await.map_err(refused)?;
-        if let Some((from, sealed)) = from {
-            self.copy(connection, from, &sealed, id).await?;
+        if let Some(from) = from {
+            self.copy(connection, &from, board.owner_id, id).await?;
         }
         if let Some(key) = &origin.idempotency {
             log::remember(self, connection, key, json!({ "board": id.to_string() })).await?;
         }
         let made = record(self, connection, id).await?;
-        made.ok_or_else(|| Error::internal("change.made_board: no row").into())
+        let made = made.ok_or_else(|| Error::internal("change.made_board: no row"))?;
+        if is_copy {
+            self.count_copy(connection, owner).await?;
+        }
+        if let Some(limits) = limits {
+            let before = (AccountUsage::default(), i64::from(is_copy));
+            self.within_limits(connection, (owner, id), &limits, before).await?;
+        }
+        Ok(made)
     }
 
-    /// Copies what lives on a board, but for what lies in sealed folders, under fresh ids that sort as the old ones do.
-    async fn copy(
-        &self,
-        connection: &mut AsyncPgConnection,
-        from: BoardId,
-        sealed: &Sealed,
-        to: BoardId,
-    ) -> Result<()> {
+    /// Copies what lives on a board, but for what lies in folders that the copier is shut out of, under fresh ids that sort
+    /// as the old ones do.
+    async fn copy(&self, connection: &mut AsyncPgConnection, from: &CopyOf, owner: UserId, to: BoardId) -> Result<()> {
+        let open: Vec<Uuid> = from.open.iter().map(|folder| folder.0).collect();
+        // Which folders are locked is read with the nodes: a password that was set since the check shuts out as well.
+        let shut = |statement: Statement<SqlUuid>, head: &'static str| {
+            statement
+                .sql(head)
+                .bind::<SqlUuid, _>(from.board.0)
+                .sql(" AND f.password_hash IS NOT NULL AND f.node_id <> ALL(")
+                .bind::<Array<SqlUuid>, _>(open.clone())
+                .sql("))")
+        };
         let living = Statement::<SqlUuid>::new("copy.nodes_of")
             .sql("SELECT n.id FROM nodes n WHERE n.deleted_at IS NULL AND n.board_id = ")
-            .bind::<SqlUuid, _>(from.0);
-        let living = outside(living, sealed, "n.board_id", "n.id").sql(" ORDER BY n.created_at, n.id");
+            .bind::<SqlUuid, _>(from.board.0);
+        let living = shut(living, " AND (NOT EXISTS (SELECT FROM folder_nodes f WHERE f.board_id = ");
+        let shut_folders =
+            " OR NOT lies_in(n.board_id, n.id, ARRAY(SELECT f.node_id FROM folder_nodes f WHERE f.board_id = ";
+        let living = shut(living, shut_folders).sql(")) ORDER BY n.created_at, n.id");
         let old: Vec<Uuid> = self.run(connection, living).await?;
         let new: Vec<Uuid> = old.iter().map(|_| NodeId::generate().0).collect();
         let pairs = |statement: Statement<SqlUuid>| {
@@ -151,12 +171,24 @@ impl Store {
              c.frequency_penalty, c.presence_penalty, c.stop_sequences, c.response_format, c.tools_enabled, \
              c.memory_enabled, c.context_window_size FROM unnest(",
         );
-        // Passwords stay behind: the copy belongs to somebody else.
+        // A password goes along with what it protects. Who was shut out has copied an empty folder, and gets no hash of a
+        // password that they could try guesses on.
+        let hash = |statement: Statement<SqlUuid>| {
+            let statement = statement.sql(", CASE WHEN f.node_id = ANY(").bind::<Array<SqlUuid>, _>(open.clone());
+            statement.sql(") THEN f.password_hash END")
+        };
         let folders = into(
             "copy.folders",
-            "INSERT INTO folder_nodes (board_id, node_id, name, description, color, icon, expanded, sort_order, max_items) SELECT ",
-            ", m.new_id, f.name, f.description, f.color, f.icon, f.expanded, f.sort_order, f.max_items FROM unnest(",
+            "INSERT INTO folder_nodes (board_id, node_id, name, description, color, icon, expanded, sort_order, max_items, \
+             password_hash, locked_by) SELECT ",
+            ", m.new_id, f.name, f.description, f.color, f.icon, f.expanded, f.sort_order, f.max_items",
         );
+        let folders = hash(folders)
+            .sql(", CASE WHEN f.password_hash IS NOT NULL AND f.node_id = ANY(")
+            .bind::<Array<SqlUuid>, _>(open.clone())
+            .sql(") THEN ")
+            .bind::<SqlUuid, _>(owner.0)
+            .sql("::uuid END FROM unnest(");
         let places = into(
             "copy.places",
             "INSERT INTO node_hierarchy (board_id, child_id, parent_id, position) SELECT ",
@@ -177,7 +209,8 @@ impl Store {
         let places = parents(pairs(places).sql("JOIN node_hierarchy h ON h.child_id = m.old_id "), "JOIN unnest(")
             .sql(") AS p (old_id, new_id) ON p.old_id = h.parent_id RETURNING child_id");
         let _: Vec<Uuid> = self.run(connection, places).await?;
-        self.copy_links(connection, from, to, &old, &new).await
+        self.copy_links(connection, from.board, to, &old, &new).await?;
+        copy_texts(self, connection, to, &old, &new).await
     }
 
     async fn copy_links(
@@ -220,10 +253,11 @@ impl Store {
         board: BoardId,
         owner: UserId,
         origin: Origin,
+        limits: Option<Limits>,
     ) -> Outcome<Option<Arc<BoardRecord>>> {
         let mut connection = self.connection().await?;
         begin(&mut connection).await?;
-        let revived = self.revive_in(&mut connection, board, owner, &origin).await;
+        let revived = self.revive_in(&mut connection, board, owner, &origin, limits).await;
         end(&mut connection, revived).await
     }
 
@@ -233,6 +267,7 @@ impl Store {
         board: BoardId,
         owner: UserId,
         origin: &Origin,
+        limits: Option<Limits>,
     ) -> Outcome<Option<Arc<BoardRecord>>> {
         if let Some(made) = made_before(self, connection, origin).await? {
             return Ok(Some(made));
@@ -250,7 +285,14 @@ impl Store {
                 log::remember(self, connection, key, json!({ "board": board.to_string() })).await?;
             }
         }
-        Ok(record(self, connection, board).await?)
+        let found = record(self, connection, board).await?;
+        if let (Some(limits), false) = (limits, revived.is_empty()) {
+            let more = self.board_usage(connection, board).await?;
+            // It was stored before as well.
+            let before = AccountUsage { nodes: 0, bytes: 0, stored_boards: 1, ..more };
+            self.within_limits(connection, (owner, board), &limits, (before, 0)).await?;
+        }
+        Ok(found)
     }
 }
 

@@ -86,7 +86,12 @@ pub(in crate::store) async fn known(
     key: &IdempotencyKey,
 ) -> Result<Claim> {
     let known = Statement::<(Bool, Nullable<Jsonb>)>::new("change.key")
-        .sql("SELECT k.request_digest = ")
+        // How a program of before made its digests cannot be repeated, and doing a thing twice is worse than not noticing that a
+        // key comes with another request. Where a secret would have to be the same, it must not be done for whoever knows the
+        // key alone. Such rows are gone a day after the last such program.
+        .sql("SELECT (k.digest_version < 2 AND NOT ")
+        .bind::<Bool, _>(key.has_secret)
+        .sql(") OR k.request_digest = ")
         .bind::<Binary, _>(key.request.to_vec())
         .sql(", k.result FROM idempotency_keys k WHERE k.created_at > now() - interval '24 hours' AND k.principal_digest = ")
         .bind::<Binary, _>(key.principal.to_vec())
@@ -110,17 +115,17 @@ pub(in crate::store) async fn remember(
     result: Value,
 ) -> Result<()> {
     let statement = Statement::<Text>::new("change.remember")
-        .sql("INSERT INTO idempotency_keys AS k (principal_digest, key, request_digest, result) VALUES (")
+        .sql("INSERT INTO idempotency_keys AS k (principal_digest, key, request_digest, digest_version, result) VALUES (")
         .bind::<Binary, _>(key.principal.to_vec())
         .sql(", ")
         .bind::<Text, _>(key.key.clone())
         .sql(", ")
         .bind::<Binary, _>(key.request.to_vec())
-        .sql(", ")
+        .sql(", 2, ")
         .bind::<Jsonb, _>(result)
         // One that is older than a day and was not removed yet gives way.
         .sql(
-            ") ON CONFLICT (principal_digest, key) DO UPDATE SET request_digest = excluded.request_digest, \
+            ") ON CONFLICT (principal_digest, key) DO UPDATE SET request_digest = excluded.request_digest, digest_version = excluded.digest_version, \
              result = excluded.result, created_at = now() RETURNING k.key",
         );
     let _: Vec<String> = store.run(connection, statement).await?;

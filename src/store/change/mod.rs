@@ -4,12 +4,18 @@
 //! `log.rs`. All statements are set-based: their number does not depend on how much changes.
 
 mod board;
+mod copy;
 mod log;
 mod write;
 
+pub(super) use copy::copy as copied_chunks;
 pub(super) use log::{append, claim, from_json as logged_from, remember};
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use diesel::{
@@ -19,42 +25,67 @@ use diesel::{
     query_dsl::CompatibleType,
     sql_types::{Array, BigInt, Bool, Double, Nullable, Text, Uuid as SqlUuid},
 };
-use diesel_async::{AsyncPgConnection, pooled_connection::bb8::PooledConnection};
 use serde_json::Value;
+use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
 use super::{
     Store,
     board::{RecordRow, STATS_COLUMNS, StatsRow, StatsSql, record_from, record_statement, stats_from},
+    board_turns::BoardTurn,
+    error::is_lock_timeout,
     folder_lock::hidden,
-    link::{LINK_COLUMNS, LinkRow, LinkSql, link_from},
+    lent::Lent,
+    link::{LINK_COLUMNS, LIVING_ENDS, LinkRow, LinkSql, link_from},
     node::{NODE_COLUMNS, NODE_JOINS, NodeRow, NodeSql, node_from},
     statement::Statement,
-    transaction::{begin, end, roll_back},
+    transaction::{begin_for_lock, end, roll_back},
 };
 use crate::domain::{
-    Below, Board, BoardId, BoardRecord, BoardStats, BoardWrites, Child, Claim, Committed, Error, IdempotencyKey, Link,
-    LinkId, LinkKind, NodeId, Origin, Outcome, Result, Sealed, StoredNode, UserId,
+    AccountUsage, Below, Board, BoardId, BoardRecord, BoardStats, BoardWrites, Child, Claim, Code, Committed, CopyOf,
+    Error, IdempotencyKey, Limits, Link, LinkId, LinkKind, Logged, NodeId, Origin, Outcome, Result, Sealed, StoredNode,
+    UserId,
     ports::{BoardTransaction, Writes},
 };
 
 struct Transaction {
     store: Store,
-    connection: PooledConnection<'static, AsyncPgConnection>,
+    connection: Lent,
     record: Arc<BoardRecord>,
+    /// After the connection: who is next finds the lock free.
+    _turn: BoardTurn,
 }
 
-#[async_trait]
-impl Writes for Store {
-    async fn begin(&self, board: BoardId) -> Result<Option<Box<dyn BoardTransaction>>> {
-        let mut connection = self.owned_connection().await?;
-        begin(&mut connection).await?;
-        // Locked by a statement of its own: the next one then sees everything that the lock was waited for.
-        let lock = Statement::<SqlUuid>::new("change.lock")
-            .sql("SELECT b.id FROM boards b WHERE b.deleted_at IS NULL AND b.id = ")
+/// Which part of the patience for a connection a writer of a board has: it is to be told why, and not that its time is over.
+const PATIENCE: f64 = 0.75;
+/// How long a writer leaves its connection to others when somebody else has the lock of the board, at most.
+const PAUSE: Duration = Duration::from_millis(100);
+
+fn is_busy() -> Error {
+    Error::new(Code::Overloaded, "The board is busy: something else changes it and takes long; try again later")
+}
+
+impl Store {
+    /// A transaction that has the lock of a living board.
+    async fn locked(&self, board: BoardId) -> Result<Option<(Lent, Arc<BoardRecord>)>> {
+        let mut connection = self.connection().await?;
+        begin_for_lock(&mut connection).await?;
+        // Locked by a statement of its own: the next one then sees everything that the lock was waited for. Its outer part is
+        // computed when the lock is there.
+        let lock = Statement::<(SqlUuid, Text)>::new("change.lock")
+            .sql(
+                "SELECT l.id, set_config('lock_timeout', '0', true) FROM (\
+                 SELECT b.id FROM boards b WHERE b.deleted_at IS NULL AND b.id = ",
+            )
             .bind::<SqlUuid, _>(board.0)
-            .sql(" FOR NO KEY UPDATE");
-        let locked: Vec<Uuid> = self.run(&mut connection, lock).await?;
+            .sql(" FOR NO KEY UPDATE) AS l");
+        let locked: Vec<(Uuid, String)> = match self.run(&mut connection, lock).await {
+            Ok(locked) => locked,
+            Err(error) => {
+                roll_back(&mut connection).await;
+                return Err(error);
+            }
+        };
         if locked.is_empty() {
             roll_back(&mut connection).await;
             return Ok(None);
@@ -62,8 +93,27 @@ impl Writes for Store {
         let record = record_statement("change.board").sql(OF_BOARD).bind::<SqlUuid, _>(board.0);
         let rows: Vec<RecordRow> = self.run(&mut connection, record).await?;
         let Some(row) = rows.into_iter().next() else { return Ok(None) };
-        let record = Arc::new(record_from(row)?.0);
-        Ok(Some(Box::new(Transaction { store: self.clone(), connection, record })))
+        Ok(Some((connection, Arc::new(record_from(row)?.0))))
+    }
+}
+
+#[async_trait]
+impl Writes for Store {
+    async fn begin(&self, board: BoardId) -> Result<Option<Box<dyn BoardTransaction>>> {
+        let deadline = Instant::now() + self.patience.mul_f64(PATIENCE);
+        let turn = timeout_at(deadline, self.board_turns.take(board)).await.map_err(|_| is_busy())??;
+        loop {
+            match self.locked(board).await {
+                Ok(Some((connection, record))) => {
+                    return Ok(Some(Box::new(Transaction { store: self.clone(), connection, record, _turn: turn })));
+                }
+                Ok(None) => return Ok(None),
+                Err(error) if !is_lock_timeout(&error) => return Err(error),
+                Err(_) if Instant::now() >= deadline => return Err(is_busy()),
+                // Not always the same: two processes that want the same board are not to meet each time.
+                Err(_) => sleep(PAUSE.mul_f64(rand::random())).await,
+            }
+        }
     }
 
     async fn known(&self, key: &IdempotencyKey) -> Result<Claim> {
@@ -74,17 +124,26 @@ impl Writes for Store {
     async fn create_board(
         &self,
         board: Board,
-        from: Option<(BoardId, Sealed)>,
+        from: Option<CopyOf>,
         origin: Origin,
+        limits: Option<Limits>,
     ) -> Outcome<Arc<BoardRecord>> {
-        self.make_board(board, from, origin).await
+        self.make_board(board, from, origin, limits).await
     }
 
-    async fn restore_board(&self, board: BoardId, owner: UserId, origin: Origin) -> Outcome<Option<Arc<BoardRecord>>> {
-        self.revive_board(board, owner, origin).await
+    async fn restore_board(
+        &self,
+        board: BoardId,
+        owner: UserId,
+        origin: Origin,
+        limits: Option<Limits>,
+    ) -> Outcome<Option<Arc<BoardRecord>>> {
+        self.revive_board(board, owner, origin, limits).await
     }
 }
 
+/// Links that the entry of a restoration names; with more it says that the board has to be read again.
+const MOST_LINKS_BACK: i64 = 5_000;
 const OF_BOARD: &str = " FROM boards b JOIN users u ON u.id = b.user_id WHERE b.id = ";
 
 impl Transaction {
@@ -111,12 +170,22 @@ impl Transaction {
             restored: writes.restored.clone(),
             links: Vec::new(),
             links_deleted: writes.links_deleted.clone(),
+            usage: None,
+        };
+        let limits = writes.limits.filter(|_| writes.may_grow());
+        let before = match limits {
+            Some(_) => {
+                let board = self.store.board_usage(&mut self.connection, self.record.board.id).await?;
+                AccountUsage { boards: 1, stored_boards: 1, ..board }
+            }
+            None => AccountUsage::default(),
         };
         if !writes.is_empty() {
             let saved = writes.saved_nodes();
             let links = writes.links_inserted.iter().chain(&writes.links_updated).map(|link| link.id.0).collect();
-            let logged = writes.logged();
+            let (mut logged, restored) = (writes.logged(), writes.restored.clone());
             self.write(writes, origin.actor).await?;
+            self.log_links_back(&restored, &mut logged).await?;
             let (board, version) = (self.record.board.id, self.record.board.version + 1);
             log::append(&self.store, &mut self.connection, board, version, origin, &logged).await?;
             if !saved.is_empty() {
@@ -129,7 +198,42 @@ impl Transaction {
         if let Some(key) = &origin.idempotency {
             log::remember(&self.store, &mut self.connection, key, result).await?;
         }
+        if let Some(limits) = limits {
+            let of = (self.record.board.owner_id, self.record.board.id);
+            let usage = self.store.within_limits(&mut self.connection, of, &limits, (before, 0)).await?;
+            committed.usage = Some(usage);
+        }
         Ok(committed)
+    }
+
+    /// Names the links that are seen again with the nodes that live again: whoever follows was told that they went.
+    async fn log_links_back(&mut self, restored: &[NodeId], logged: &mut Vec<Logged>) -> Result<()> {
+        if restored.is_empty() {
+            return Ok(());
+        }
+        let statement = Statement::<SqlUuid>::new("change.links_back")
+            .sql("SELECT l.id FROM connections l WHERE ")
+            .sql(LIVING_ENDS)
+            .sql(" AND l.board_id = ")
+            .bind::<SqlUuid, _>(self.board())
+            .sql(" AND l.id IN (SELECT i.id FROM connections i WHERE i.from_node_id = ANY(")
+            .bind::<Array<SqlUuid>, _>(uuids(restored))
+            .sql(") UNION SELECT i.id FROM connections i WHERE i.to_node_id = ANY(")
+            .bind::<Array<SqlUuid>, _>(uuids(restored))
+            .sql(")) ORDER BY l.id LIMIT ")
+            .bind::<BigInt, _>(MOST_LINKS_BACK + 1);
+        let back: Vec<Uuid> = self.run(statement).await?;
+        if back.len() as i64 > MOST_LINKS_BACK {
+            logged.push(Logged::Unknown);
+            return Ok(());
+        }
+        let named: HashSet<LinkId> = logged
+            .iter()
+            .filter_map(|entry| if let Logged::LinkSaved(id) = entry { Some(*id) } else { None })
+            .collect();
+        let back = back.into_iter().map(LinkId).filter(|id| !named.contains(id));
+        logged.extend(back.map(Logged::LinkSaved));
+        Ok(())
     }
 
     async fn saved_links(&mut self, ids: Vec<Uuid>) -> Result<Vec<Arc<Link>>> {

@@ -120,7 +120,7 @@ impl Chunks for Store {
         let rows: Vec<(i64, bool, bool, Option<i32>, i64)> = self
             .fetch(|| {
                 let statement = Statement::<Sql>::new("embeddings.states").sql(
-                    "SELECT k.ord, coalesce(r.title, r.content, r.extracted_text, '') <> '', g.id IS NOT NULL, i.chunk_count, \
+                    "SELECT k.ord, concat(left(r.title, 1), left(r.content, 1), left(r.extracted_text, 1)) <> '', g.id IS NOT NULL, i.chunk_count, \
                      (SELECT count(*) FROM embeddings e WHERE e.generation_id = g.id AND e.board_id = k.board_id \
                      AND e.node_id = k.id) FROM ",
                 );
@@ -136,6 +136,8 @@ impl Chunks for Store {
         let state = |(_, has_text, has_model, chunks, vectors): &(i64, bool, bool, Option<i32>, i64)| match chunks {
             _ if !has_text => EmbeddingState::NoText,
             None => EmbeddingState::Pending,
+            // Blanks are no text either.
+            Some(0) => EmbeddingState::NoText,
             Some(_) if !has_model => EmbeddingState::WordsOnly,
             Some(chunks) if i64::from(*chunks) > *vectors => EmbeddingState::Pending,
             Some(_) => EmbeddingState::Ready,

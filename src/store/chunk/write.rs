@@ -7,14 +7,16 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Binary, Bool, Float, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::AsyncPgConnection;
 use pgvector::{Vector, sql_types::Vector as SqlVector};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::super::{
-    Store, generation, job,
+    Store,
+    change::copied_chunks,
+    generation, job,
     statement::Statement,
     transaction::{begin, end},
 };
@@ -309,6 +311,17 @@ impl Store {
     }
 }
 
+/// Adds chunks `c` of a resource `i` that have no vector of a generation.
+fn lacking<ST>(statement: Statement<ST>, generation: &Generation) -> Statement<ST> {
+    statement
+        .sql(
+            "chunks c WHERE c.board_id = i.board_id AND c.node_id = i.node_id AND NOT EXISTS (SELECT FROM embeddings e \
+             WHERE e.chunk_id = c.id AND e.generation_id = ",
+        )
+        .bind::<SqlUuid, _>(generation.id.0)
+        .sql(")")
+}
+
 #[async_trait]
 impl SearchIndex for Store {
     async fn source_texts(&self, nodes: &[NodeId]) -> Result<Vec<SourceText>> {
@@ -362,23 +375,49 @@ impl SearchIndex for Store {
         end(&mut connection, replaced).await
     }
 
+    async fn copy_chunks(&self, from: NodeId, to: NodeId) -> Result<bool> {
+        let mut connection = self.connection().await?;
+        begin(&mut connection).await?;
+        let copied = self.run(&mut connection, copied_chunks(vec![from.0], vec![to.0])).await;
+        let copied: Vec<Uuid> = end(&mut connection, copied).await?;
+        Ok(!copied.is_empty())
+    }
+
     async fn unembedded(&self, nodes: &[NodeId], generation: &Generation, limit: usize) -> Result<Vec<Unembedded>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = self
             .fetch(|| {
-                unembedded("embeddings.missing")
-                    .sql(" FROM unnest(")
-                    .bind::<Array<SqlUuid>, _>(nodes.iter().map(|id| id.0).collect::<Vec<_>>())
-                    .sql(
-                        ") AS u (id) JOIN indexed_resources i ON i.node_id = u.id \
-                         JOIN chunks c ON c.board_id = i.board_id AND c.node_id = i.node_id WHERE NOT EXISTS (SELECT FROM embeddings e \
-                         WHERE e.chunk_id = c.id AND e.generation_id = ",
-                    )
-                    .bind::<SqlUuid, _>(generation.id.0)
-                    .sql(") ORDER BY c.node_id, c.chunk_index LIMIT ")
-                    .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
+                let statement = unembedded("embeddings.missing").sql(" FROM unnest(");
+                // The inner limit keeps a long text from being read to its end for each of its slices.
+                let statement = statement.bind::<Array<SqlUuid>, _>(nodes.iter().map(|id| id.0).collect::<Vec<_>>()).sql(
+                    ") WITH ORDINALITY AS u (id, ord) JOIN indexed_resources i ON i.node_id = u.id CROSS JOIN LATERAL (\
+                        SELECT x.*, row_number() OVER (ORDER BY x.chunk_index) AS place, count(*) OVER () AS missing FROM (\
+                            SELECT c.id, c.board_id, c.node_id, c.field, c.chunk_text, c.chunk_index FROM ",
+                );
+                lacking(statement, generation)
+                    .sql(" ORDER BY c.chunk_index LIMIT ")
+                    .bind::<BigInt, _>(limit)
+                    .sql(") AS x) AS c ORDER BY c.place > 1, c.missing, u.ord, c.place LIMIT ")
+                    .bind::<BigInt, _>(limit)
             })
             .await?;
         Ok(rows.into_iter().map(unembedded_from).collect())
+    }
+
+    async fn embedded_parts(&self, nodes: &[NodeId], generation: &Generation) -> Result<HashMap<NodeId, f32>> {
+        let rows: Vec<(Uuid, f32)> = self
+            .fetch(|| {
+                let statement = Statement::<(SqlUuid, Float)>::new("embeddings.parts")
+                    .sql("SELECT i.node_id, (c.chunk_index::double precision / greatest(i.chunk_count, 1))::real FROM unnest(")
+                    .bind::<Array<SqlUuid>, _>(nodes.iter().map(|id| id.0).collect::<Vec<_>>())
+                    .sql(
+                        ") AS u (id) JOIN indexed_resources i ON i.node_id = u.id CROSS JOIN LATERAL (\
+                            SELECT c.chunk_index FROM ",
+                    );
+                lacking(statement, generation).sql(" ORDER BY c.chunk_index LIMIT 1) AS c")
+            })
+            .await?;
+        Ok(rows.into_iter().map(|(node, part)| (NodeId(node), part.clamp(0.0, 1.0))).collect())
     }
 
     async fn keep_embeddings(&self, generation: &Generation, vectors: Vec<(Unembedded, Vec<f32>)>) -> Result<bool> {

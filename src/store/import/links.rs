@@ -3,42 +3,44 @@
 use diesel::sql_types::{Array, Bool, Nullable, Text, Uuid as SqlUuid};
 use uuid::Uuid;
 
-use super::{BoardImport, IDS, ROWS, uuids};
+use super::{IDS, ROWS, Work, uuids};
 use crate::{
-    domain::{LinkId, NodeId, Result, import::ImportedLink},
-    store::statement::Statement,
+    domain::{BoardId, LinkId, NodeId, Result, import::ImportedLink},
+    store::{Store, statement::Statement},
 };
 
-impl BoardImport<'_> {
+impl Store {
     /// The links of the kind `Reference` that start at these nodes; those of other kinds do not concern an import.
     /// The flag says whether an import made the link.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn links_from(&mut self, nodes: &[NodeId]) -> Result<Vec<(ImportedLink, bool)>> {
+    pub async fn import_links(&self, board: BoardId, nodes: &[NodeId]) -> Result<Vec<(ImportedLink, bool)>> {
         type Sql = (SqlUuid, SqlUuid, SqlUuid, Nullable<Text>, Bool);
         type Row = (Uuid, Uuid, Uuid, Option<String>, bool);
-        let statement = Statement::<Sql>::new("import.links")
-            .sql(
-                "SELECT c.id, c.from_node_id, c.to_node_id, c.label, c.metadata ? 'import' FROM connections c \
-                 WHERE c.connection_type = 'reference' AND c.board_id = ",
-            )
-            .bind::<SqlUuid, _>(self.board.0)
-            .sql(" AND c.from_node_id = ANY(")
-            .bind::<Array<SqlUuid>, _>(uuids(nodes))
-            .sql(") ORDER BY c.id");
-        let rows: Vec<Row> = self.run(statement).await?;
+        let rows: Vec<Row> = self
+            .fetch(|| {
+                Statement::<Sql>::new("import.links")
+                    .sql(
+                        "SELECT c.id, c.from_node_id, c.to_node_id, c.label, c.metadata ? 'import' FROM connections c \
+                         WHERE c.connection_type = 'reference' AND c.board_id = ",
+                    )
+                    .bind::<SqlUuid, _>(board.0)
+                    .sql(" AND c.from_node_id = ANY(")
+                    .bind::<Array<SqlUuid>, _>(uuids(nodes))
+                    .sql(") ORDER BY c.id")
+            })
+            .await?;
         let link = |(id, from, to, label, imported)| {
             (ImportedLink { id: LinkId(id), from: NodeId(from), to: NodeId(to), label }, imported)
         };
         Ok(rows.into_iter().map(link).collect())
     }
+}
 
-    /// Adds links; there must be none of the kind `Reference` between the same nodes.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn insert_links(&mut self, links: &[ImportedLink]) -> Result<()> {
+impl Work<'_> {
+    /// Adds links. One whose ends are not both there any more is left, and so is one that somebody drew meanwhile.
+    pub(super) async fn insert_links(&mut self, links: &[ImportedLink]) -> Result<()> {
         for chunk in links.chunks(ROWS) {
             let statement = Statement::<SqlUuid>::new("import.insert_links")
                 .sql(
@@ -46,7 +48,7 @@ impl BoardImport<'_> {
                      SELECT ",
                 )
                 .bind::<SqlUuid, _>(self.board.0)
-                .sql(", u.id, u.from_id, u.to_id, 'reference', u.label, '{\"import\": true}' FROM unnest(")
+                .sql(", u.id, f.id, t.id, 'reference', u.label, '{\"import\": true}' FROM unnest(")
                 .bind::<Array<SqlUuid>, _>(chunk.iter().map(|link| link.id.0).collect::<Vec<_>>())
                 .sql(", ")
                 .bind::<Array<SqlUuid>, _>(chunk.iter().map(|link| link.from.0).collect::<Vec<_>>())
@@ -54,24 +56,28 @@ impl BoardImport<'_> {
                 .bind::<Array<SqlUuid>, _>(chunk.iter().map(|link| link.to.0).collect::<Vec<_>>())
                 .sql(", ")
                 .bind::<Array<Nullable<Text>>, _>(chunk.iter().map(|link| link.label.clone()).collect::<Vec<_>>())
-                .sql(") AS u (id, from_id, to_id, label) RETURNING id");
-            self.write(statement).await?;
+                .sql(
+                    ") AS u (id, from_id, to_id, label) \
+                     JOIN nodes f ON f.id = u.from_id AND f.deleted_at IS NULL \
+                     JOIN nodes t ON t.id = u.to_id AND t.deleted_at IS NULL AND t.board_id = f.board_id \
+                     WHERE f.board_id = ",
+                )
+                .bind::<SqlUuid, _>(self.board.0)
+                .sql(" ON CONFLICT ON CONSTRAINT connections_once DO NOTHING RETURNING id");
+            self.left += chunk.len().saturating_sub(self.write(statement).await?.len());
         }
         Ok(())
     }
 
-    /// Gives links another label.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn relabel_links(&mut self, links: &[(LinkId, Option<String>)]) -> Result<()> {
+    /// Gives imported links another label.
+    pub(super) async fn relabel_links(&mut self, links: &[(LinkId, Option<String>)]) -> Result<()> {
         for chunk in links.chunks(ROWS) {
             let statement = Statement::<SqlUuid>::new("import.relabel_links")
                 .sql("UPDATE connections c SET label = u.label FROM unnest(")
                 .bind::<Array<SqlUuid>, _>(chunk.iter().map(|(id, _)| id.0).collect::<Vec<_>>())
                 .sql(", ")
                 .bind::<Array<Nullable<Text>>, _>(chunk.iter().map(|(_, label)| label.clone()).collect::<Vec<_>>())
-                .sql(") AS u (id, label) WHERE c.id = u.id AND c.board_id = ")
+                .sql(") AS u (id, label) WHERE c.id = u.id AND c.metadata ? 'import' AND c.board_id = ")
                 .bind::<SqlUuid, _>(self.board.0)
                 .sql(" RETURNING c.id");
             self.write(statement).await?;
@@ -79,14 +85,11 @@ impl BoardImport<'_> {
         Ok(())
     }
 
-    /// Removes links for good.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn delete_links(&mut self, links: &[LinkId]) -> Result<()> {
+    /// Removes imported links for good.
+    pub(super) async fn delete_links(&mut self, links: &[LinkId]) -> Result<()> {
         for chunk in links.chunks(IDS) {
             let statement = Statement::<SqlUuid>::new("import.delete_links")
-                .sql("DELETE FROM connections c WHERE c.board_id = ")
+                .sql("DELETE FROM connections c WHERE c.metadata ? 'import' AND c.board_id = ")
                 .bind::<SqlUuid, _>(self.board.0)
                 .sql(" AND c.id = ANY(")
                 .bind::<Array<SqlUuid>, _>(chunk.iter().map(|id| id.0).collect::<Vec<_>>())

@@ -1,16 +1,20 @@
-//! The nodes of an import: adding, changing, moving, deleting.
+//! The nodes of an import: adding, changing, moving, removing, bringing back. Nodes that somebody deleted or moved since
+//! this was planned are left, and counted.
 
-use std::mem;
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+};
 
 use diesel::sql_types::{Array, BigInt, Double, Integer, Jsonb, Nullable, Text, Uuid as SqlUuid};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{BoardImport, IDS, ROWS, uuids};
+use super::{IDS, ROWS, Work, uuids};
 use crate::{
     domain::{
         NodeId, NodeType, Placement, Rect, Result,
-        import::{ChangedText, ImportedText, NewNode, NewNodeKind},
+        import::{ChangedText, ImportedText, NewNode, NewNodeKind, NewPlace, Relocation},
     },
     store::statement::Statement,
 };
@@ -18,12 +22,20 @@ use crate::{
 /// Bytes of text per statement; a single row may be larger.
 const TEXT_BYTES: usize = 8 << 20;
 
-impl BoardImport<'_> {
-    /// Adds nodes; a folder must come before what is in it.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn insert_nodes(&mut self, nodes: Vec<NewNode>) -> Result<()> {
+impl Work<'_> {
+    /// Adds nodes; a folder must come before what is in it. What would come into a folder that is not there any more is left.
+    pub(super) async fn insert_nodes(&mut self, mut nodes: Vec<NewNode>) -> Result<()> {
+        let folders = nodes.iter().filter_map(|node| Some(node.placement?.folder_id));
+        let mut there = self.living(folders.collect()).await?;
+        let count = nodes.len();
+        nodes.retain(|node| {
+            let fits = node.placement.is_none_or(|placement| there.contains(&placement.folder_id));
+            if fits {
+                there.insert(node.id);
+            }
+            fits
+        });
+        self.left += count - nodes.len();
         let text_bytes = |node: &NewNode| match &node.kind {
             NewNodeKind::Folder(_) => 0,
             NewNodeKind::Resource(text) => text_bytes(text),
@@ -34,26 +46,44 @@ impl BoardImport<'_> {
         Ok(())
     }
 
+    /// Those of the nodes that live on the board.
+    async fn living(&mut self, ids: HashSet<NodeId>) -> Result<HashSet<NodeId>> {
+        if ids.is_empty() {
+            return Ok(ids);
+        }
+        let statement = Statement::<SqlUuid>::new("import.living")
+            .sql("SELECT n.id FROM nodes n WHERE n.deleted_at IS NULL AND n.board_id = ")
+            .bind::<SqlUuid, _>(self.board.0)
+            .sql(" AND n.id = ANY(")
+            .bind::<Array<SqlUuid>, _>(ids.iter().map(|id| id.0).collect::<Vec<_>>())
+            .sql(")");
+        let living: Vec<Uuid> = self.run(statement).await?;
+        Ok(living.into_iter().map(NodeId).collect())
+    }
+
     /// Gives nodes another text.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn update_texts(&mut self, changed: Vec<ChangedText>) -> Result<()> {
+    pub(super) async fn update_texts(&mut self, changed: Vec<ChangedText>) -> Result<()> {
         for chunk in chunks(changed, |changed| text_bytes(&changed.text)) {
+            let count = chunk.len();
             let ids: Vec<Uuid> = chunk.iter().map(|changed| changed.id.0).collect();
             let (metadata, texts): (Vec<Value>, Vec<ImportedText>) =
                 chunk.into_iter().map(|changed| (changed.metadata, changed.text)).unzip();
+            // What else is noted about the origin stays.
             let statement = Statement::<SqlUuid>::new("import.touch")
-                .sql("UPDATE nodes n SET metadata = n.metadata || u.metadata, updated_at = now(), version = ")
+                .sql(
+                    "UPDATE nodes n SET metadata = n.metadata || u.metadata || jsonb_build_object('import', \
+                     CASE WHEN jsonb_typeof(n.metadata -> 'import') = 'object' THEN n.metadata -> 'import' \
+                     ELSE '{}' END || (u.metadata -> 'import')), updated_at = now(), version = ",
+                )
                 .bind::<BigInt, _>(self.version)
                 .sql(" FROM unnest(")
                 .bind::<Array<SqlUuid>, _>(ids.clone())
                 .sql(", ")
                 .bind::<Array<Jsonb>, _>(metadata)
-                .sql(") AS u (id, metadata) WHERE n.id = u.id AND n.board_id = ")
+                .sql(") AS u (id, metadata) WHERE n.id = u.id AND n.deleted_at IS NULL AND n.board_id = ")
                 .bind::<SqlUuid, _>(self.board.0)
                 .sql(" RETURNING n.id");
-            self.write(statement).await?;
+            self.left += count.saturating_sub(self.write(statement).await?.len());
             let statement = Statement::<SqlUuid>::new("import.texts").sql(
                 "UPDATE resource_nodes r SET resource_type = u.type::resource_type, title = u.title, \
                  content = u.content, extracted_text = u.extracted, language = u.language, word_count = u.words, \
@@ -61,7 +91,10 @@ impl BoardImport<'_> {
                  processing_error = NULL FROM ",
             );
             let statement = unnest_texts(statement, ids, texts)
-                .sql(" WHERE r.node_id = u.id AND r.board_id = ")
+                .sql(
+                    " JOIN nodes n ON n.id = u.id AND n.deleted_at IS NULL \
+                     WHERE r.node_id = u.id AND r.board_id = n.board_id AND r.board_id = ",
+                )
                 .bind::<SqlUuid, _>(self.board.0)
                 .sql(" RETURNING r.node_id");
             self.write(statement).await?;
@@ -69,47 +102,153 @@ impl BoardImport<'_> {
         Ok(())
     }
 
-    /// Gives nodes another place on the canvas.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn move_nodes(&mut self, moved: &[(NodeId, Rect)]) -> Result<()> {
+    /// Gives nodes another place on the canvas, if they lie where they were when this was planned.
+    pub(super) async fn move_nodes(&mut self, moved: &[(NodeId, Rect, Rect)]) -> Result<()> {
         for chunk in moved.chunks(ROWS) {
-            let ids: Vec<Uuid> = chunk.iter().map(|(id, _)| id.0).collect();
-            let rects: Vec<Rect> = chunk.iter().map(|(_, rect)| *rect).collect();
+            let ids: Vec<Uuid> = chunk.iter().map(|(id, ..)| id.0).collect();
+            let before: Vec<Rect> = chunk.iter().map(|(_, before, _)| *before).collect();
+            let rects: Vec<Rect> = chunk.iter().map(|(.., rect)| *rect).collect();
             let statement = Statement::<SqlUuid>::new("import.move")
-                .sql("UPDATE nodes n SET x = u.x, y = u.y, width = u.width, height = u.height, updated_at = now(), version = ")
+                .sql(
+                    "UPDATE nodes n SET x = u.x, y = u.y, width = u.width, height = u.height, \
+                     metadata = CASE WHEN n.metadata #> '{import,at}' = jsonb_build_array(n.x, n.y) \
+                     THEN jsonb_set(n.metadata, '{import,at}', jsonb_build_array(u.x, u.y)) ELSE n.metadata END, \
+                     updated_at = now(), version = ",
+                )
                 .bind::<BigInt, _>(self.version)
                 .sql(" FROM unnest(")
                 .bind::<Array<SqlUuid>, _>(ids);
-            let statement = rect_columns(statement, &rects)
-                .sql(") AS u (id, x, y, width, height) WHERE n.id = u.id AND n.board_id = ")
+            let statement = rect_columns(rect_columns(statement, &rects), &before)
+                .sql(
+                    ") AS u (id, x, y, width, height, old_x, old_y, old_width, old_height) WHERE n.id = u.id \
+                     AND n.deleted_at IS NULL AND (n.x, n.y, n.width, n.height) = \
+                     (u.old_x, u.old_y, u.old_width, u.old_height) AND n.board_id = ",
+                )
                 .bind::<SqlUuid, _>(self.board.0)
                 .sql(" RETURNING n.id");
+            self.left += chunk.len().saturating_sub(self.write(statement).await?.len());
+        }
+        Ok(())
+    }
+
+    /// Notes the new paths of nodes, and gives them the names that follow from these.
+    pub(super) async fn relocate_nodes(&mut self, relocated: &[Relocation]) -> Result<()> {
+        for chunk in relocated.chunks(IDS) {
+            let ids: Vec<Uuid> = chunk.iter().map(|relocation| relocation.id.0).collect();
+            let texts = |of: fn(&Relocation) -> &String| -> Vec<String> { chunk.iter().map(of).cloned().collect() };
+            let statement = Statement::<SqlUuid>::new("import.relocate")
+                .sql(
+                    "UPDATE nodes n SET metadata = jsonb_set(n.metadata, '{import,path}', to_jsonb(u.path)), \
+                     updated_at = now(), version = ",
+                )
+                .bind::<BigInt, _>(self.version)
+                .sql(" FROM unnest(")
+                .bind::<Array<SqlUuid>, _>(ids.clone())
+                .sql(", ")
+                .bind::<Array<Text>, _>(texts(|relocation| &relocation.path))
+                .sql(
+                    ") AS u (id, path) WHERE n.id = u.id AND n.deleted_at IS NULL \
+                     AND jsonb_typeof(n.metadata -> 'import') = 'object' AND n.board_id = ",
+                )
+                .bind::<SqlUuid, _>(self.board.0)
+                .sql(" RETURNING n.id");
+            self.left += chunk.len().saturating_sub(self.write(statement).await?.len());
+            for (name, text) in [
+                ("import.retitle", "UPDATE resource_nodes t SET title = u.new_name FROM unnest("),
+                ("import.rename", "UPDATE folder_nodes t SET name = u.new_name FROM unnest("),
+            ] {
+                let is_title = name == "import.retitle";
+                let statement = Statement::<SqlUuid>::new(name)
+                    .sql(text)
+                    .bind::<Array<SqlUuid>, _>(ids.clone())
+                    .sql(", ")
+                    .bind::<Array<Text>, _>(texts(|relocation| &relocation.old_name))
+                    .sql(", ")
+                    .bind::<Array<Text>, _>(texts(|relocation| &relocation.new_name))
+                    .sql(") AS u (id, old_name, new_name) WHERE t.node_id = u.id AND u.old_name <> u.new_name AND ")
+                    .sql(if is_title { "t.title = u.old_name" } else { "t.name = u.old_name" })
+                    .sql(" AND t.board_id = ")
+                    .bind::<SqlUuid, _>(self.board.0)
+                    .sql(" RETURNING t.node_id");
+                self.write(statement).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts nodes into other folders, if they lie in the folder that they lay in when this was planned.
+    pub(super) async fn place_nodes(&mut self, placed: &[NewPlace]) -> Result<()> {
+        // All of them at once, or folders that change places could seem to contain themselves in between.
+        for chunk in placed.chunks(IDS) {
+            let (into, out_of): (Vec<_>, Vec<_>) =
+                chunk.iter().partition::<Vec<&NewPlace>, _>(|place| place.to.is_some());
+            let froms = |places: &[&NewPlace]| -> Vec<Option<Uuid>> {
+                places.iter().map(|place| place.from.map(|from| from.0)).collect()
+            };
+            let mut written = Vec::new();
+            if !out_of.is_empty() {
+                let statement = Statement::<SqlUuid>::new("import.unplace")
+                    .sql("DELETE FROM node_hierarchy h USING unnest(")
+                    .bind::<Array<SqlUuid>, _>(out_of.iter().map(|place| place.id.0).collect::<Vec<_>>())
+                    .sql(", ")
+                    .bind::<Array<Nullable<SqlUuid>>, _>(froms(&out_of))
+                    .sql(") AS u (id, from_id) WHERE h.child_id = u.id AND h.parent_id = u.from_id AND h.board_id = ")
+                    .bind::<SqlUuid, _>(self.board.0)
+                    .sql(" RETURNING h.child_id");
+                written.extend(self.write(statement).await?);
+            }
+            if !into.is_empty() {
+                let to = |place: &&NewPlace| place.to.map(|to| (to.folder_id.0, to.position));
+                let to: Vec<(Uuid, f64)> = into.iter().filter_map(to).collect();
+                let statement = Statement::<SqlUuid>::new("import.place")
+                    .sql("INSERT INTO node_hierarchy AS h (board_id, child_id, parent_id, position) SELECT ")
+                    .bind::<SqlUuid, _>(self.board.0)
+                    .sql(", c.id, p.id, u.position FROM unnest(")
+                    .bind::<Array<SqlUuid>, _>(into.iter().map(|place| place.id.0).collect::<Vec<_>>())
+                    .sql(", ")
+                    .bind::<Array<Nullable<SqlUuid>>, _>(froms(&into))
+                    .sql(", ")
+                    .bind::<Array<SqlUuid>, _>(to.iter().map(|(folder, _)| *folder).collect::<Vec<_>>())
+                    .sql(", ")
+                    .bind::<Array<Double>, _>(to.iter().map(|(_, position)| *position).collect::<Vec<_>>())
+                    .sql(
+                        ") AS u (id, from_id, to_id, position) \
+                         JOIN nodes c ON c.id = u.id AND c.deleted_at IS NULL \
+                         JOIN nodes p ON p.id = u.to_id AND p.board_id = c.board_id AND p.deleted_at IS NULL \
+                         LEFT JOIN node_hierarchy o ON o.child_id = u.id \
+                         WHERE o.parent_id IS NOT DISTINCT FROM u.from_id AND c.board_id = ",
+                    )
+                    .bind::<SqlUuid, _>(self.board.0)
+                    .sql(
+                        " ON CONFLICT (child_id) DO UPDATE SET parent_id = excluded.parent_id, \
+                         position = excluded.position RETURNING h.child_id",
+                    );
+                written.extend(self.write(statement).await?);
+            }
+            self.left += chunk.len().saturating_sub(written.len());
+            let statement = Statement::<SqlUuid>::new("import.touch_placed")
+                .sql("UPDATE nodes n SET updated_at = now(), version = ")
+                .bind::<BigInt, _>(self.version)
+                .sql(" WHERE n.board_id = ")
+                .bind::<SqlUuid, _>(self.board.0)
+                .sql(" AND n.id = ANY(")
+                .bind::<Array<SqlUuid>, _>(written)
+                .sql(") RETURNING n.id");
             self.write(statement).await?;
         }
         Ok(())
     }
 
-    /// Deletes nodes, softly; their imported links go for good, because the next import would make them anew.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn delete_nodes(&mut self, nodes: &[NodeId]) -> Result<()> {
+    /// Brings nodes back; the mark of their removal goes.
+    pub(super) async fn restore_nodes(&mut self, nodes: &[NodeId]) -> Result<()> {
         for chunk in nodes.chunks(IDS) {
-            let statement = Statement::<SqlUuid>::new("import.delete_links_of")
-                .sql("DELETE FROM connections c WHERE c.metadata ? 'import' AND c.board_id = ")
-                .bind::<SqlUuid, _>(self.board.0)
-                .sql(" AND (c.from_node_id = ANY(")
-                .bind::<Array<SqlUuid>, _>(uuids(chunk))
-                .sql(") OR c.to_node_id = ANY(")
-                .bind::<Array<SqlUuid>, _>(uuids(chunk))
-                .sql(")) RETURNING c.id");
-            self.write(statement).await?;
-            let statement = Statement::<SqlUuid>::new("import.delete")
-                .sql("UPDATE nodes n SET deleted_at = now(), updated_at = now(), version = ")
+            let statement = Statement::<SqlUuid>::new("import.restore")
+                .sql(
+                    "UPDATE nodes n SET deleted_at = NULL, metadata = n.metadata #- '{import,gone}', updated_at = now(), \
+                     version = ",
+                )
                 .bind::<BigInt, _>(self.version)
-                .sql(" WHERE n.board_id = ")
+                .sql(" WHERE n.deleted_at IS NOT NULL AND n.board_id = ")
                 .bind::<SqlUuid, _>(self.board.0)
                 .sql(" AND n.id = ANY(")
                 .bind::<Array<SqlUuid>, _>(uuids(chunk))
@@ -117,6 +256,53 @@ impl BoardImport<'_> {
             self.write(statement).await?;
         }
         Ok(())
+    }
+
+    /// Deletes nodes, softly, with a mark by which a later import knows that it was one that did it. Their links stay, unseen,
+    /// for the day on which they are restored. A folder that holds something stays: nobody loses what he put there.
+    pub(super) async fn remove_nodes(&mut self, nodes: &[NodeId]) -> Result<()> {
+        for chunk in nodes.chunks(IDS) {
+            let going = self.without_holders(chunk).await?;
+            let statement = Statement::<SqlUuid>::new("import.delete")
+                .sql(
+                    "UPDATE nodes n SET deleted_at = now(), metadata = jsonb_set(n.metadata, '{import,gone}', \
+                     to_jsonb((extract(epoch FROM now()) * 1000000)::bigint)), updated_at = now(), version = ",
+                )
+                .bind::<BigInt, _>(self.version)
+                .sql(
+                    " WHERE n.deleted_at IS NULL AND jsonb_typeof(n.metadata -> 'import') = 'object' AND n.board_id = ",
+                )
+                .bind::<SqlUuid, _>(self.board.0)
+                .sql(" AND n.id = ANY(")
+                .bind::<Array<SqlUuid>, _>(going)
+                .sql(") RETURNING n.id");
+            self.left += chunk.len().saturating_sub(self.write(statement).await?.len());
+        }
+        Ok(())
+    }
+
+    /// Those of the nodes in which nothing lies that stays.
+    async fn without_holders(&mut self, nodes: &[NodeId]) -> Result<Vec<Uuid>> {
+        let statement = Statement::<(SqlUuid, SqlUuid)>::new("import.held")
+            .sql(
+                "SELECT h.child_id, h.parent_id FROM node_hierarchy h \
+                 JOIN nodes c ON c.id = h.child_id AND c.deleted_at IS NULL WHERE h.board_id = ",
+            )
+            .bind::<SqlUuid, _>(self.board.0)
+            .sql(" AND h.parent_id = ANY(")
+            .bind::<Array<SqlUuid>, _>(uuids(nodes))
+            .sql(")");
+        let held: Vec<(Uuid, Uuid)> = self.run(statement).await?;
+        let mut going: HashSet<Uuid> = nodes.iter().map(|id| id.0).collect();
+        let folder_of: HashMap<Uuid, Uuid> = held.into_iter().collect();
+        let staying: Vec<Uuid> = folder_of.keys().filter(|child| !going.contains(*child)).copied().collect();
+        for child in staying {
+            let mut folder = folder_of.get(&child);
+            while let Some(id) = folder.filter(|id| going.remove(*id)) {
+                folder = folder_of.get(id);
+            }
+        }
+        Ok(going.into_iter().collect())
     }
 
     async fn insert_chunk(&mut self, mut nodes: Vec<NewNode>) -> Result<()> {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use diesel::sql_types::{Array, BigInt, Bool, Double, Float, Integer, Jsonb, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Bool, Double, Float, Integer, Jsonb, Nullable, Text, Uuid as SqlUuid};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -11,7 +11,7 @@ use super::{JOB_COLUMNS, JobRow, JobSql, ONCE_PENDING, jobs_from};
 use crate::{
     domain::{
         Ending, Job, JobClaim, JobId, Result,
-        job::{is_passing, wait_before_retry},
+        job::{IMPORT_PRIORITY, is_passing, wait_before_retry},
     },
     store::{Store, error::constraint_of, statement::Statement},
 };
@@ -19,105 +19,38 @@ use crate::{
 /// How often an ending is tried while others ask for the same work in the same moment.
 const ENDING_ATTEMPTS: usize = 5;
 
-/// A pending job `j` that is due.
-const DUE: &str = "j.status = 'pending' AND j.scheduled_for <= now() AND j.job_type = ";
-/// Nobody works on the node of `j` in this way. A pending job that this sees was asked for after the one that runs was
-/// claimed, so it sees that one, too.
-const FREE: &str = " AND NOT EXISTS (SELECT FROM processing_jobs h WHERE h.worker IS NOT NULL \
-    AND h.resource_id = j.resource_id AND h.job_type = j.job_type)";
-
-/// Adds the next board after `from` that has due jobs of the priority `level.priority`; `until` ends the list.
-fn next_board<ST>(
-    statement: Statement<ST>,
-    claim: &JobClaim,
-    place: &'static str,
-    source: &'static str,
-    from: Option<Uuid>,
-    until: Option<Uuid>,
-) -> Statement<ST> {
-    let statement = statement
-        .sql("SELECT j.board_id, ")
-        .sql(place)
-        .sql(" FROM ")
-        .sql(source)
-        .sql(" CROSS JOIN LATERAL (SELECT j.board_id FROM processing_jobs j WHERE ")
-        .sql(DUE)
-        .bind::<Text, _>(claim.job_type.as_str())
-        .sql("::text::job_type AND j.priority = l.priority AND j.board_id > ");
-    let statement = match from {
-        Some(board) => statement.bind::<SqlUuid, _>(board),
-        None => statement.sql("b.board_id"),
-    };
-    let statement = match until {
-        Some(board) => statement.sql(" AND j.board_id <= ").bind::<SqlUuid, _>(board),
-        None => statement,
-    };
-    // In the order of the index, and not of what a plan without it would sort.
-    statement.sql(" ORDER BY j.board_id, j.scheduled_for LIMIT 1) AS j")
-}
-
-/// The highest priority that has due work; the boards that have it, from the one after the last served and around; of each its
-/// share. What a claim reads does not grow with the number of jobs.
+/// Who gets how much is decided by the function, in the database: it takes a few probes of an index for each account, one after
+/// the other, and costs the same however much waits.
 fn claimed(claim: &JobClaim) -> Statement<JobSql> {
-    let (most, turn) = (claim.most.max(1) as i64, claim.after.map_or(Uuid::nil(), |board| board.0));
-    let statement = Statement::new("jobs.claim")
-        .sql(
-            "WITH RECURSIVE level AS MATERIALIZED (\
-                SELECT p.priority FROM (VALUES (1), (2), (3), (4), (5), (6), (7), (8), (9), (10)) AS p (priority) \
-                CROSS JOIN LATERAL (SELECT FROM processing_jobs j WHERE j.priority = p.priority AND j.board_id > ",
-        )
-        .bind::<SqlUuid, _>(Uuid::nil())
-        .sql(" AND ")
-        .sql(DUE)
-        .bind::<Text, _>(claim.job_type.as_str())
-        .sql("::text::job_type")
-        .sql(FREE)
-        .sql(" ORDER BY j.board_id, j.scheduled_for LIMIT 1) AS j WHERE p.priority >= ")
-        .bind::<Integer, _>(claim.least_priority)
-        .sql(" ORDER BY p.priority DESC LIMIT 1), later (board_id, place) AS ((");
-    let statement = next_board(statement, claim, "1::bigint", "level l", Some(turn), None).sql(") UNION ALL ");
-    let statement = next_board(statement, claim, "b.place + 1", "later b CROSS JOIN level l", None, None)
-        .sql(" WHERE b.place < ")
-        .bind::<BigInt, _>(most)
-        .sql("), earlier (board_id, place) AS ((");
-    let statement =
-        next_board(statement, claim, "1::bigint", "level l", Some(Uuid::nil()), Some(turn)).sql(") UNION ALL ");
-    next_board(statement, claim, "b.place + 1", "earlier b CROSS JOIN level l", None, Some(turn))
-        .sql(" WHERE b.place < ")
-        .bind::<BigInt, _>(most)
-        .sql(
-            "), turn AS MATERIALIZED (SELECT t.board_id FROM (SELECT board_id, place, 1 AS round FROM later \
-             UNION ALL SELECT board_id, place, 2 FROM earlier) AS t ORDER BY t.round, t.place LIMIT ",
-        )
-        .bind::<BigInt, _>(most)
-        .sql(
-            "), mine AS MATERIALIZED (SELECT j.id FROM turn t CROSS JOIN level l CROSS JOIN LATERAL (\
-                SELECT j.id FROM processing_jobs j WHERE j.priority = l.priority AND j.board_id = t.board_id AND ",
-        )
-        .sql(DUE)
-        .bind::<Text, _>(claim.job_type.as_str())
-        .sql("::text::job_type")
-        .sql(FREE)
-        .sql(" ORDER BY j.scheduled_for, j.id LIMIT greatest(1, ")
-        .bind::<BigInt, _>(most)
-        .sql(
-            " / (SELECT count(*) FROM turn)) FOR UPDATE SKIP LOCKED) AS j) \
-             UPDATE processing_jobs j SET status = 'running', attempts = j.attempts + 1, progress = 0, \
-             started_at = clock_timestamp(), heartbeat_at = clock_timestamp(), changed_at = clock_timestamp(), \
-             completed_at = NULL, worker = ",
-        )
-        .bind::<Text, _>(claim.worker.clone())
-        .sql(" WHERE j.id = ANY(ARRAY(SELECT m.id FROM mine m)) RETURNING ")
+    let (owners, boards): (Vec<Uuid>, Vec<Uuid>) =
+        claim.turns.boards.iter().map(|(owner, board)| (owner.0, board.0)).unzip();
+    Statement::new("jobs.claim")
+        .sql("SELECT ")
         .sql(JOB_COLUMNS)
+        .sql(" FROM claim_jobs(")
+        .bind::<Text, _>(claim.job_type.as_str())
+        .sql("::text::job_type, ")
+        .bind::<Integer, _>(claim.least_priority)
+        .sql(", ")
+        .bind::<Integer, _>(i32::try_from(claim.most.max(1)).unwrap_or(i32::MAX))
+        .sql(", ")
+        .bind::<Text, _>(claim.worker.clone())
+        .sql(", ")
+        .bind::<Nullable<SqlUuid>, _>(claim.turns.owner.map(|owner| owner.0))
+        .sql(", ")
+        .bind::<Array<SqlUuid>, _>(owners)
+        .sql(", ")
+        .bind::<Array<SqlUuid>, _>(boards)
+        .sql(") AS j")
 }
 
-/// Adds what becomes of the jobs `e` (id, kind, message, result, wait in seconds) that are joined as `j`.
+/// Adds what becomes of the jobs `e` (id, kind, message, result, wait in seconds, progress) that are joined as `j`.
 fn ended(
     statement: Statement<JobSql>,
     those: impl FnOnce(Statement<JobSql>) -> Statement<JobSql>,
 ) -> Statement<JobSql> {
     let statement = statement.sql(
-        "WITH ended AS MATERIALIZED (SELECT j.id, e.kind, e.message, e.result, e.wait, j.status = 'running' AS ran, CASE \
+        "WITH ended AS MATERIALIZED (SELECT j.id, e.kind, e.message, e.result, e.wait, e.progress, j.status = 'running' AS ran, CASE \
             WHEN j.status <> 'running' THEN j.status \
             WHEN e.kind = 'done' THEN 'completed' \
             WHEN e.kind IN ('failed', 'lost') AND j.attempts >= j.max_attempts THEN 'failed' \
@@ -130,15 +63,21 @@ fn ended(
         .sql(
             " ORDER BY j.id FOR UPDATE OF j) \
              UPDATE processing_jobs j SET status = e.status, worker = NULL, heartbeat_at = NULL, \
-             attempts = j.attempts - CASE WHEN e.ran AND e.kind IN ('passing', 'back') THEN 1 ELSE 0 END, \
+             attempts = j.attempts - CASE WHEN e.ran AND e.kind IN ('passing', 'back', 'sliced') THEN 1 ELSE 0 END, \
              postponed = j.postponed + CASE WHEN e.ran AND e.kind = 'passing' THEN 1 ELSE 0 END, \
-             progress = CASE e.status WHEN 'completed' THEN 1 WHEN 'pending' THEN 0 ELSE j.progress END, \
+             progress = CASE WHEN e.status = 'completed' THEN 1 WHEN e.status = 'pending' AND e.kind <> 'sliced' THEN 0 \
+                ELSE greatest(j.progress, e.progress) END, \
              error_message = CASE WHEN e.status = 'completed' THEN NULL \
                 WHEN e.ran AND e.status = 'cancelled' THEN 'Another job for the same node follows' \
                 ELSE coalesce(e.message, j.error_message) END, \
              result = CASE e.status WHEN 'completed' THEN e.result ELSE j.result END, \
-             scheduled_for = CASE e.status WHEN 'pending' THEN now() + make_interval(secs => e.wait) \
-                ELSE j.scheduled_for END, \
+             scheduled_for = CASE WHEN e.status = 'pending' AND e.kind NOT IN ('back', 'sliced') \
+                THEN now() + make_interval(secs => e.wait) ELSE j.scheduled_for END, \
+             priority = CASE WHEN e.status = 'pending' AND e.kind = 'sliced' THEN least(j.priority, ",
+        )
+        .bind::<Integer, _>(IMPORT_PRIORITY)
+        .sql(
+            ") ELSE j.priority END, \
              completed_at = CASE WHEN e.status <> 'pending' THEN coalesce(j.completed_at, now()) END, \
              changed_at = CASE WHEN e.ran THEN clock_timestamp() ELSE j.changed_at END \
              FROM ended e WHERE j.id = e.id RETURNING ",
@@ -155,9 +94,14 @@ fn told((job, ending): &(Job, Ending)) -> Value {
         Ending::Failed(error) if is_passing(error) => ("passing", Some(error.message()), None, wait),
         Ending::Failed(error) => ("failed", Some(error.message()), None, wait),
         Ending::GivenBack => ("back", None, None, 0.0),
+        Ending::Sliced(_) => ("sliced", None, None, 0.0),
+    };
+    let progress = match ending {
+        Ending::Sliced(progress) => Some(progress.clamp(0.0, 1.0)),
+        _ => None,
     };
     // Null is no result, not a result that says null.
-    let mut row = json!({ "id": job.id.0, "kind": kind, "message": message, "wait": wait });
+    let mut row = json!({ "id": job.id.0, "kind": kind, "message": message, "wait": wait, "progress": progress });
     if let (Some(result), Some(row)) = (result, row.as_object_mut()) {
         row.insert("result".to_owned(), result);
     }
@@ -206,7 +150,7 @@ impl Store {
                     .sql("FROM jsonb_to_recordset(")
                     .bind::<Jsonb, _>(told.clone())
                     .sql(
-                        ") AS e (id uuid, kind text, message text, result jsonb, wait double precision) \
+                        ") AS e (id uuid, kind text, message text, result jsonb, wait double precision, progress real) \
                          JOIN processing_jobs j ON j.id = e.id AND j.worker = ",
                     )
                     .bind::<Text, _>(worker.to_owned())
@@ -221,7 +165,7 @@ impl Store {
                 statement
                     .sql(
                         "FROM (SELECT 'lost' AS kind, 'The program that worked on it was lost' AS message, \
-                         NULL::jsonb AS result, 0::double precision AS wait) AS e JOIN processing_jobs j \
+                         NULL::jsonb AS result, 0::double precision AS wait, NULL::real AS progress) AS e JOIN processing_jobs j \
                          ON j.worker IS NOT NULL AND j.heartbeat_at < clock_timestamp() - make_interval(secs => ",
                     )
                     .bind::<Double, _>(silent_for.as_secs_f64())

@@ -5,7 +5,7 @@
 //! the order of the index is the order of the rows. Approximate indexes are walked on until enough rows satisfy the condition
 //! (`hnsw.iterative_scan`), which takes a transaction for its settings.
 
-use diesel::sql_types::{Array, BigInt, Double, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Double, Nullable, Text, Uuid as SqlUuid};
 use pgvector::{Vector, sql_types::Vector as SqlVector};
 use uuid::Uuid;
 
@@ -41,7 +41,11 @@ pub(super) async fn rank(
 ) -> Result<Found> {
     let rows: Vec<FoundRow> = match by_vector {
         VectorPlan::Index(generation, _, ef_search) => {
-            walk(store, statement(area, grouping, by_text, by_vector), generation, *ef_search).await?
+            let statement = statement(area, grouping, by_text, by_vector);
+            match walk(store, statement, generation, *ef_search).await? {
+                Some(rows) => rows,
+                None => return Ok(Found { candidates: Vec::new(), vectors: 0, is_indexed: false }),
+            }
         }
         VectorPlan::None | VectorPlan::Scan(..) => {
             store.fetch(|| statement(area, grouping, by_text, by_vector)).await?
@@ -55,20 +59,21 @@ pub(super) async fn rank(
         by_vector: by_vector.map(place),
         by_text: by_text.map(place),
     };
-    Ok(Found { candidates: rows.into_iter().map(candidate).collect(), vectors })
+    Ok(Found { candidates: rows.into_iter().map(candidate).collect(), vectors, is_indexed: true })
 }
 
 /// Which generation it is, is told to the planner: with several of them it would rather sort the vectors of all. Of lists, as
-/// many as make the square root of their number times a hundredth of the candidates are looked at.
+/// many as make the square root of their number times a hundredth of the candidates are looked at. `None` without a valid index, which
+/// is how it is while the first one is built: to walk nothing would be to compare everything, and to call it a walk.
 async fn walk(
     store: &Store,
     statement: Statement<FoundSql>,
     generation: &Generation,
     ef_search: i32,
-) -> Result<Vec<FoundRow>> {
+) -> Result<Option<Vec<FoundRow>>> {
     let mut connection = store.connection().await?;
     begin(&mut connection).await?;
-    let settings = Statement::<Text>::new("search.settings")
+    let settings = Statement::<(Text, Bool)>::new("search.settings")
         .sql("SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true) || set_config('ivfflat.iterative_scan', \
               'relaxed_order', true) || set_config('enable_seqscan', 'off', true) || set_config('enable_sort', 'off', true) \
               || set_config('plan_cache_mode', 'force_custom_plan', true) || set_config('hnsw.ef_search', ")
@@ -86,10 +91,18 @@ async fn walk(
              WHERE o.option_name = 'lists' AND i.indisvalid AND i.indrelid = to_regclass('embeddings_' || ",
         )
         .bind::<Text, _>(generation.id.0.simple().to_string())
-        .sql(")), true)");
+        .sql(
+            ")), true), EXISTS (SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam \
+             WHERE m.amname IN ('hnsw', 'ivfflat') AND i.indisvalid AND i.indisready AND i.indrelid = to_regclass('embeddings_' || ",
+        )
+        .bind::<Text, _>(generation.id.0.simple().to_string())
+        .sql("))");
     let walk = async {
-        let _: Vec<String> = store.run(&mut connection, settings).await?;
-        store.run(&mut connection, statement).await
+        let settings: Vec<(String, bool)> = store.run(&mut connection, settings).await?;
+        match settings.first() {
+            Some((_, true)) => store.run(&mut connection, statement).await.map(Some),
+            _ => Ok(None),
+        }
     };
     let rows = walk.await;
     end(&mut connection, rows).await

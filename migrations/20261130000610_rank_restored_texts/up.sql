@@ -1,0 +1,14 @@
+-- Texts that an import brings back wait in the order of imports, like those that it adds: behind what is written by hand.
+CREATE OR REPLACE FUNCTION enqueue_restored_text() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, public
+AS $$
+BEGIN
+    INSERT INTO processing_jobs AS j (board_id, resource_id, job_type, priority) VALUES (NEW.board_id, NEW.id, 'extract_text',
+        job_priority())
+        ON CONFLICT (resource_id, job_type) WHERE status = 'pending'
+        DO UPDATE SET scheduled_for = least(j.scheduled_for, excluded.scheduled_for),
+            priority = greatest(j.priority, excluded.priority);
+    RETURN NULL;
+END
+$$;

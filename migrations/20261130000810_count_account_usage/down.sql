@@ -1,0 +1,24 @@
+SET LOCAL lock_timeout = '5s';
+
+DROP FUNCTION account_usage(uuid, boolean);
+DROP TRIGGER connections_bytes_insert ON connections;
+DROP TRIGGER connections_bytes_update ON connections;
+DROP TRIGGER connections_bytes_delete ON connections;
+DROP FUNCTION board_bytes_follow_connections();
+DROP TRIGGER folder_nodes_bytes_insert ON folder_nodes;
+DROP TRIGGER folder_nodes_bytes_update ON folder_nodes;
+DROP FUNCTION board_bytes_follow_folder_nodes();
+DROP TRIGGER chat_nodes_bytes_insert ON chat_nodes;
+DROP TRIGGER chat_nodes_bytes_update ON chat_nodes;
+DROP FUNCTION board_bytes_follow_chat_nodes();
+DROP TRIGGER resource_nodes_bytes_insert ON resource_nodes;
+DROP TRIGGER resource_nodes_bytes_update ON resource_nodes;
+DROP FUNCTION board_bytes_follow_resource_nodes();
+DROP TRIGGER nodes_bytes_insert ON nodes;
+DROP TRIGGER nodes_bytes_update ON nodes;
+DROP TRIGGER nodes_bytes_delete ON nodes;
+DROP FUNCTION board_bytes_follow_nodes();
+DROP FUNCTION board_bytes_recount(uuid[]);
+DROP FUNCTION node_bytes(uuid);
+DROP TABLE account_copies;
+ALTER TABLE board_stats DROP COLUMN living_bytes, DROP COLUMN stored_nodes, DROP COLUMN stored_bytes, DROP COLUMN link_bytes;

@@ -1,0 +1,1 @@
+DROP FUNCTION copy_chunks(uuid[], uuid[]);

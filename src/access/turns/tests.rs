@@ -1,0 +1,152 @@
+//! What turns promise, by the order in which waiters are served.
+
+use std::{net::IpAddr, pin::Pin};
+
+use futures_util::{FutureExt, future::BoxFuture, poll};
+
+use super::*;
+
+fn caller(number: u8) -> Caller {
+    Caller::Address(IpAddr::from([192, 0, 2, number]).into())
+}
+
+fn turns(at_once: usize, share: usize, waiting: usize) -> Turns {
+    Turns::new(TurnLimits { at_once, share, waiting })
+}
+
+type Taking = Pin<Box<dyn Future<Output = Result<Turn>> + Send>>;
+
+/// Asks, and waits no longer than until it is known whether there is a turn at once.
+async fn ask(turns: &Turns, caller: Caller) -> Result<Result<Turn>, Taking> {
+    let turns = turns.clone();
+    let mut taking: BoxFuture<'static, Result<Turn>> = async move { turns.take(caller).await }.boxed();
+    match poll!(&mut taking) {
+        std::task::Poll::Ready(taken) => Ok(taken),
+        std::task::Poll::Pending => Err(taking),
+    }
+}
+
+async fn taken(turns: &Turns, caller: Caller) -> Turn {
+    ask(turns, caller).await.ok().unwrap().unwrap()
+}
+
+async fn waits(turns: &Turns, caller: Caller) -> Taking {
+    ask(turns, caller).await.err().unwrap()
+}
+
+#[tokio::test]
+async fn one_caller_has_its_share_and_the_next_finds_a_turn() {
+    let turns = turns(3, 2, 10);
+    let (_a, _b) = (taken(&turns, caller(1)).await, taken(&turns, caller(1)).await);
+    let mut third = waits(&turns, caller(1)).await;
+    let other = taken(&turns, caller(2)).await;
+    drop(other);
+    assert!(poll!(&mut third).is_pending());
+}
+
+#[tokio::test]
+async fn a_hundred_waiters_of_one_caller_let_another_past_after_one_release() {
+    let turns = turns(2, 2, 1000);
+    let first = taken(&turns, caller(1)).await;
+    let _second = taken(&turns, caller(1)).await;
+    let mut queue = Vec::new();
+    for _ in 0..100 {
+        queue.push(waits(&turns, caller(1)).await);
+    }
+    let mut innocent = waits(&turns, caller(2)).await;
+    drop(first);
+    // The rotation began with the caller who was there first; whose share is full stands aside.
+    let mut served = 0;
+    for waiter in &mut queue {
+        served += usize::from(poll!(&mut *waiter).is_ready());
+    }
+    let innocent_is_served = poll!(&mut innocent).is_ready();
+    assert_eq!((served, innocent_is_served), (0, true));
+}
+
+#[tokio::test]
+async fn callers_take_turns_and_each_of_them_in_order() {
+    let turns = turns(1, 1, 10);
+    let mut held = taken(&turns, caller(9)).await;
+    let mut waiters = Vec::new();
+    for (number, name) in [(1, "1a"), (1, "1b"), (1, "1c"), (2, "2a"), (2, "2b"), (3, "3a")] {
+        waiters.push((name, waits(&turns, caller(number)).await));
+    }
+    let mut order = Vec::new();
+    while !waiters.is_empty() {
+        drop(held);
+        let mut next = None;
+        for (place, (_, waiter)) in waiters.iter_mut().enumerate() {
+            if let std::task::Poll::Ready(turn) = poll!(waiter) {
+                assert!(next.is_none());
+                next = Some((place, turn.unwrap()));
+            }
+        }
+        let (place, turn) = next.unwrap();
+        order.push(waiters.remove(place).0);
+        held = turn;
+    }
+    assert_eq!(order, ["1a", "2a", "3a", "1b", "2b", "1c"]);
+}
+
+#[tokio::test]
+async fn who_stops_waiting_leaves_nothing_behind() {
+    let turns = turns(1, 1, 2);
+    let held = taken(&turns, caller(1)).await;
+    let first = waits(&turns, caller(2)).await;
+    let mut second = waits(&turns, caller(2)).await;
+    assert_eq!(ask(&turns, caller(2)).await.ok().unwrap().err().unwrap().code(), Code::RateLimited);
+    drop(first);
+    let third = waits(&turns, caller(2)).await;
+    drop(held);
+    // It has been given the turn and is dropped before it knows.
+    assert_eq!((turns.held(), turns.waiting()), (1, 1));
+    drop(third);
+    assert!(poll!(&mut second).is_ready());
+    drop(second);
+    assert_eq!((turns.held(), turns.waiting(), turns.0.lock().callers.len()), (0, 0, 0));
+    let lost = waits_and_is_granted(&turns).await;
+    drop(lost);
+    assert_eq!((turns.held(), turns.waiting()), (0, 0));
+    drop(taken(&turns, caller(3)).await);
+    let state = turns.0.lock();
+    assert!(state.callers.is_empty() && state.rotation.is_empty());
+}
+
+async fn waits_and_is_granted(turns: &Turns) -> Taking {
+    let held = taken(turns, caller(1)).await;
+    let waiting = waits(turns, caller(2)).await;
+    drop(held);
+    assert_eq!((turns.held(), turns.waiting()), (1, 0));
+    waiting
+}
+
+#[tokio::test]
+async fn queues_are_bounded_for_all_together() {
+    let turns = turns(1, 1, 1);
+    let _held = taken(&turns, Caller::System).await;
+    let mut queue = Vec::new();
+    for number in 0..QUEUES {
+        queue.push(waits(&turns, caller(number as u8)).await);
+    }
+    assert_eq!(ask(&turns, caller(99)).await.ok().unwrap().err().unwrap().code(), Code::Overloaded);
+    assert_eq!(turns.0.lock().callers.len(), QUEUES + 1);
+}
+
+#[tokio::test]
+async fn the_program_leaves_one_turn_for_others() {
+    let turns = turns(3, 2, 10);
+    let (_a, _b) = (taken(&turns, Caller::System).await, taken(&turns, Caller::System).await);
+    let _waits = waits(&turns, Caller::System).await;
+    let _user = taken(&turns, caller(1)).await;
+}
+
+#[tokio::test]
+async fn a_turn_is_given_back_once() {
+    let turns = turns(1, 1, 1);
+    let turn = taken(&turns, caller(1)).await;
+    turn.give_back();
+    let _other = taken(&turns, caller(2)).await;
+    drop(turn);
+    assert_eq!(turns.held(), 1);
+}
