@@ -205,11 +205,11 @@ impl App {
             services: Arc::clone(&self.services),
             reads: Arc::new(self.cached.clone()) as Arc<dyn Reads>,
             reads_past_cache: Arc::new(self.store.clone()) as Arc<dyn Reads>,
-            turns: Turns::new(TurnLimits {
-                at_once: config.limits.max_operations as usize,
-                share: config.limits.max_operations_per_caller as usize,
-                waiting: config.limits.max_waiting_per_caller as usize,
-            }),
+            turns: Turns::new(TurnLimits::new(
+                config.limits.max_operations as usize,
+                config.limits.max_operations_per_caller as usize,
+                config.limits.max_waiting_per_caller as usize,
+            )),
             followers: Arc::clone(&self.followers),
             probe: Arc::clone(&self.probe) as Arc<dyn Probe>,
             graphiql,

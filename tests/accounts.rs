@@ -3,7 +3,11 @@
 use axum::{body::Body, http::Request};
 use serde_json::{Value, json};
 
-use crate::support::app::{Account, TestApp};
+use crate::support::{
+    app::{Account, TestApp},
+    cluster::connect,
+    sql::{until, waiting},
+};
 
 const SESSION: &str =
     "accessToken refreshToken expiresAt user { id name email } userErrors { __typename path message }";
@@ -77,6 +81,8 @@ async fn wrong_passwords_tell_nothing_and_run_out() {
         (" Ada@Example.org ", "wrong horse battery"),
         ("ADA@EXAMPLE.ORG", "wrong horse battery"),
         ("ada@example.org", "wrong horse battery"),
+        ("ada@EXAMPLE.org", "wrong horse battery"),
+        ("ADA@example.org", "wrong horse battery"),
         ("Ada@example.org", "correct horse battery"),
     ] {
         let document = format!(
@@ -91,8 +97,10 @@ async fn wrong_passwords_tell_nothing_and_run_out() {
     let codes: Vec<&str> = answers.iter().map(code).collect();
     // Two were made before.
     assert_eq!(codes[..3], ["UNAUTHENTICATED"; 3]);
-    assert_eq!(codes[3..], ["RATE_LIMITED"; 2]);
-    let message = answers[4]["errors"][0]["message"].as_str().unwrap();
+    // On a machine that is slow, a second may pass in between and allow one more, which doubles the wait.
+    assert!(codes[3..6].iter().all(|code| ["UNAUTHENTICATED", "RATE_LIMITED"].contains(code)), "{codes:?}");
+    assert_eq!(codes[6], "RATE_LIMITED", "{codes:?}");
+    let message = answers[6]["errors"][0]["message"].as_str().unwrap();
     assert!(message.contains("try again in ") && message.contains(" seconds"), "{message}");
     // A stored hash that is none is a wrong password like any other.
     app.account("imported@example.org").await;
@@ -116,13 +124,15 @@ async fn guesses_at_the_same_moment_count_one_each_and_do_not_lock_the_holder_ou
     };
     // Whether there is such an account makes no difference.
     for email in ["ada@example.org", "nobody@example.org"] {
+        let began = std::time::Instant::now();
         let guesses = (0..12).map(|_| from("198.51.100.1", email, "wrong horse battery"));
         let answers = futures_util::future::join_all(guesses).await;
+        // On a machine that is slow, a second may pass in between and allow one more, two further ones the next.
+        let most = 5 + (began.elapsed().as_secs() as usize + 1).ilog2() as usize;
         let codes: Vec<&str> = answers.iter().map(code).collect();
         let made = codes.iter().filter(|code| **code == "UNAUTHENTICATED").count();
         let early = codes.iter().filter(|code| **code == "RATE_LIMITED").count();
-        // On a machine that is slow, a second may pass in between and allow one more.
-        assert!((5..=7).contains(&made) && made + early == 12, "{email}: {codes:?}");
+        assert!((5..=most).contains(&made) && made + early == 12, "{email}: {codes:?}");
     }
     let holder = from("198.51.100.2", "ada@example.org", "correct horse battery").await;
     assert!(holder["data"]["signIn"]["accessToken"].is_string(), "{holder}");
@@ -146,6 +156,36 @@ async fn the_viewer_changes_its_own_account() {
     let refused = update(Some(&owner), json!({ "avatarUrl": "javascript:1" })).await;
     assert_eq!(refused["data"]["updateViewer"]["userErrors"][0]["path"], json!(["avatarUrl"]));
     assert_eq!(code(&update(None, json!({ "name": "x" })).await), "UNAUTHENTICATED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_an_account_leaves_what_it_does_not_give() {
+    let app = TestApp::new().await;
+    let owner = app.account("owner@example.org").await;
+    // What a request knows of the account is as old as its beginning.
+    let document = "mutation ($settings: JSON) { a: updateViewer(input: { name: \"First\" }) { user { name } } \
+        b: updateViewer(input: { avatarUrl: \"https://example.org/a.png\" }) { user { name } } \
+        c: updateViewer(input: { settings: $settings }) { user { name avatarUrl settings } } }";
+    let data = app.data(Some(&owner), document, json!({ "settings": { "theme": "dark" } })).await;
+    let user = json!({ "name": "First", "avatarUrl": "https://example.org/a.png", "settings": { "theme": "dark" } });
+    assert_eq!((&data["b"]["user"]["name"], &data["c"]["user"]), (&json!("First"), &user));
+
+    // Two devices: both know the account before either has changed it.
+    let update = async |input: Value| {
+        let document =
+            "mutation ($input: UpdateViewerInput!) { updateViewer(input: $input) { userErrors { message } } }";
+        app.data(Some(&owner), document, json!({ "input": input })).await["updateViewer"]["userErrors"].take()
+    };
+    let holder = connect(&app.url).await;
+    holder.batch_execute("BEGIN; SELECT FROM users FOR NO KEY UPDATE").await.unwrap();
+    let (one, two, ()) =
+        tokio::join!(update(json!({ "name": "Second" })), update(json!({ "avatarUrl": null })), async {
+            until(&app.sql, &waiting(2)).await;
+            holder.batch_execute("COMMIT").await.unwrap();
+        });
+    assert_eq!((one, two), (json!([]), json!([])));
+    let viewer = app.data(Some(&owner), "{ viewer { name avatarUrl settings } }", Value::Null).await["viewer"].take();
+    assert_eq!(viewer, json!({ "name": "Second", "avatarUrl": null, "settings": { "theme": "dark" } }));
 }
 
 /// One application, asked from many addresses.

@@ -4,11 +4,16 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::socket::Socket;
-use crate::support::{
-    app::{Account, TestApp},
-    fixture::{BoardBuilder, api_key},
-    sql::{until, value},
+use crate::{
+    mail::{PASSWORD, sign_up},
+    support::{
+        app::{Account, TestApp},
+        cluster::connect,
+        fixture::{BoardBuilder, api_key},
+        patience::PATIENCE,
+        socket::Socket,
+        sql::{until, value, waiting},
+    },
 };
 
 const CREATE: &str = "mutation ($input: CreateApiKeyInput!) { createApiKey(input: $input) { secret \
@@ -47,7 +52,7 @@ async fn is_good(app: &TestApp, key: &Account) -> bool {
 async fn dies(app: &TestApp, key: &Account) {
     let began = tokio::time::Instant::now();
     while is_good(app, key).await {
-        assert!(began.elapsed() < Duration::from_secs(10), "a dead key went on");
+        assert!(began.elapsed() < PATIENCE, "a dead key went on");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -326,4 +331,26 @@ async fn keys_are_bounded_in_number_and_by_the_key_that_makes_them() {
     let refused: Vec<&Value> = [&one, &two].into_iter().filter(|made| made["apiKey"].is_null()).collect();
     assert_eq!(refused.len(), 1, "99 live, dead ones do not count: {one} {two}");
     assert_eq!(refusal(refused[0]), "LimitError");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_ended_meanwhile_makes_no_key() {
+    let app = TestApp::new().await;
+    let ada = sign_up(&app, "ada@example.org", PASSWORD).await;
+    api_key(&app, ada.id, "rbk_admin", "'{admin}'").await;
+    let holder = connect(&app.url).await;
+    let input = json!({ "input": { "name": "made", "scopes": ["READ"] } });
+    // As a reset does, which holds the account first.
+    for (who, end) in [
+        (ada.clone(), "UPDATE refresh_tokens SET revoked_at = now()"),
+        (self::holder(&ada, "rbk_admin"), "UPDATE api_keys SET revoked_at = now()"),
+    ] {
+        holder.batch_execute("BEGIN; SELECT FROM users FOR NO KEY UPDATE").await.unwrap();
+        let (code, ()) = tokio::join!(app.code(Some(&who), CREATE, input.clone()), async {
+            until(&app.sql, &waiting(1)).await;
+            holder.batch_execute(&format!("{end}; COMMIT")).await.unwrap();
+        });
+        assert_eq!(code, "UNAUTHENTICATED", "{end}");
+    }
+    assert_eq!(value(&app.sql, "SELECT count(*) FROM api_keys WHERE name = 'made'").await, "0");
 }

@@ -92,7 +92,7 @@ fn a_killed_fetch_is_not_taken_for_the_artifact_and_is_cleared_away() {
     // It hangs for as long as who started it lives.
     let path = client(&folder, "while kill -0 $PPID 2> /dev/null; do /bin/sleep 0.05; done");
     let mut fetching = fetcher(&cache, &path).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(60);
     let remains = loop {
         let names = if cache.exists() { in_cache(&cache) } else { Vec::new() };
         if let [one] = names.as_slice() {

@@ -1,12 +1,11 @@
 //! Memory is right: changes of others show, a lost database is not papered over, modes mean what they say.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::support::{
     app::{Account, TestApp},
     fixture::{Board, BoardBuilder},
+    patience::{PATIENCE, until},
 };
 
 const NAME: &str =
@@ -32,12 +31,10 @@ async fn change(app: &TestApp) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn changes_of_others_show_within_a_second_and_never_by_halves() {
+async fn changes_of_others_show_by_themselves_and_never_by_halves() {
     let app = TestApp::new().await;
     let (owner, board) = warm(&app).await;
-    let before = app.statements();
-    let old = app.data(Some(&owner), NAME, json!({ "id": board.id.to_string() })).await;
-    assert!(app.statements_since(&before).is_empty());
+    let old = app.takes(&[], async || app.data(Some(&owner), NAME, json!({ "id": board.id.to_string() })).await).await;
     change(&app).await;
     let began = tokio::time::Instant::now();
     loop {
@@ -50,7 +47,7 @@ async fn changes_of_others_show_within_a_second_and_never_by_halves() {
             break;
         }
         assert_eq!(new, old, "until the change shows, all of the old state does");
-        assert!(began.elapsed() < Duration::from_secs(5));
+        assert!(began.elapsed() < PATIENCE, "the change never showed");
     }
 }
 
@@ -69,19 +66,16 @@ async fn no_cache_reads_past_memory_at_once() {
 async fn strict_mode_shows_every_change_at_once_for_one_look() {
     let app = TestApp::with(&[("RAGBOARD_CACHE_MODE", "strict")]).await;
     let (owner, board) = warm(&app).await;
-    let before = app.app.store.statements();
+    let before = app.statements();
     app.data(Some(&owner), NAME, json!({ "id": board.id.to_string() })).await;
-    let after = app.app.store.statements();
-    let ran: Vec<_> =
-        after.iter().filter(|(name, totals)| before.get(*name) != Some(totals)).map(|(name, _)| *name).collect();
-    assert_eq!(ran, ["stamps", "users.by_id"], "one look at the board, and the account");
+    assert_eq!(app.statements_since(&before), ["stamps", "users.by_id"], "one look at the board, and the account");
     change(&app).await;
     let new = app.data(Some(&owner), NAME, json!({ "id": board.id.to_string() })).await;
     assert_eq!(new["board"]["stats"]["nodeCount"], 8);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_revoked_collaborator_is_out_within_a_second() {
+async fn a_revoked_collaborator_is_out_with_the_next_look() {
     let app = TestApp::new().await;
     let (_, board) = warm(&app).await;
     let guest = app.account("guest@example.org").await;
@@ -89,12 +83,12 @@ async fn a_revoked_collaborator_is_out_within_a_second() {
     let sees = async || !app.data(Some(&guest), NAME, json!({ "id": board.id.to_string() })).await["board"].is_null();
     let began = tokio::time::Instant::now();
     while !sees().await {
-        assert!(began.elapsed() < Duration::from_secs(5), "the new right never showed");
+        assert!(began.elapsed() < PATIENCE, "the new right never showed");
     }
     app.sql.execute("DELETE FROM board_collaborators", &[]).await.unwrap();
     let began = tokio::time::Instant::now();
     while sees().await {
-        assert!(began.elapsed() < Duration::from_secs(5), "the revoked right went on");
+        assert!(began.elapsed() < PATIENCE, "the revoked right went on");
     }
 }
 
@@ -139,9 +133,16 @@ async fn is_served_again(app: &TestApp, who: Option<&Account>, document: &str, v
     let first = app.answer(who, document, variables.clone()).await;
     app.app.cached.settled().await;
     assert_eq!(app.answer(who, document, variables.clone()).await, first);
+    app.current().await;
     let before = app.app.cached.usage().answers_served;
     assert_eq!(app.answer(who, document, variables).await, first);
     app.app.cached.usage().answers_served > before
+}
+
+/// It has to be so while memory is current, which it may cease to be between two of these steps.
+async fn comes_to_be_served_again(app: &TestApp, who: Option<&Account>, document: &str, variables: Value) {
+    let what = format!("{document} is served again");
+    until(&what, async || is_served_again(app, who, document, variables.clone()).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,9 +151,9 @@ async fn finished_answers_are_served_again_to_those_they_were_made_for() {
     let (owner, board) = warm(&app).await;
     let stranger = app.account("stranger@example.org").await;
     let id = json!({ "id": board.id.to_string() });
-    assert!(is_served_again(&app, Some(&owner), NAME, id.clone()).await);
-    assert!(is_served_again(&app, Some(&owner), "{ viewer { name email } }", Value::Null).await);
-    assert!(is_served_again(&app, None, "{ __schema { queryType { name } } viewer { id } }", Value::Null).await);
+    comes_to_be_served_again(&app, Some(&owner), NAME, id.clone()).await;
+    comes_to_be_served_again(&app, Some(&owner), "{ viewer { name email } }", Value::Null).await;
+    comes_to_be_served_again(&app, None, "{ __schema { queryType { name } } viewer { id } }", Value::Null).await;
     // The very same request of somebody else is another one.
     assert_eq!(app.data(Some(&stranger), NAME, id.clone()).await["board"], Value::Null);
     assert_eq!(app.data(None, NAME, id.clone()).await["board"], Value::Null);
@@ -179,12 +180,12 @@ async fn finished_answers_end_with_what_they_rest_on() {
         "UPDATE users SET name = 'Another'",
         "UPDATE users SET is_active = false",
     ] {
-        assert!(is_served_again(&app, Some(&owner), document, id.clone()).await, "before {change}");
+        comes_to_be_served_again(&app, Some(&owner), document, id.clone()).await;
         let before = app.answer(Some(&owner), document, id.clone()).await;
         app.sql.batch_execute(change).await.unwrap();
         let began = tokio::time::Instant::now();
         while app.answer(Some(&owner), document, id.clone()).await == before {
-            assert!(began.elapsed() < Duration::from_secs(5), "{change} never showed");
+            assert!(began.elapsed() < PATIENCE, "{change} never showed");
         }
     }
 }

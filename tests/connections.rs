@@ -67,7 +67,7 @@ async fn frame(stream: &mut TcpStream) -> (u8, Vec<u8>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn half_a_head_ends_and_so_does_silence() {
-    let app = TestApp::with(&[("RAGBOARD_HEADER_TIMEOUT", "2"), ("RAGBOARD_IDLE_TIMEOUT", "3600")]).await;
+    let app = TestApp::with(&[("RAGBOARD_HEADER_TIMEOUT", "10"), ("RAGBOARD_IDLE_TIMEOUT", "3600")]).await;
     let address = app.listen().await;
     let mut socket = Socket::open(address, json!({})).await;
     assert_eq!(socket.next().await["type"], "connection_ack");
@@ -104,7 +104,12 @@ async fn half_a_head_ends_and_so_does_silence() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_without_a_request_ends_and_one_with_a_request_does_not() {
-    let app = TestApp::with(&[("RAGBOARD_HEADER_TIMEOUT", "2"), ("RAGBOARD_IDLE_TIMEOUT", "0.3")]).await;
+    let app = TestApp::with(&[
+        ("RAGBOARD_HEADER_TIMEOUT", "10"),
+        ("RAGBOARD_IDLE_TIMEOUT", "0.3"),
+        ("RAGBOARD_BODY_TIMEOUT", "3600"),
+    ])
+    .await;
     let address = app.listen().await;
     let mut busy = from(1, address).await;
     let head = "POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 26\r\n\r\n";
@@ -136,10 +141,11 @@ async fn one_address_has_so_many_connections_and_others_are_served() {
         assert!(is_answered(stream).await);
     }
     assert!(!is_answered(&mut from(1, address).await).await, "the fourth is closed");
-    assert!(is_answered(&mut from(2, address).await).await);
+    let mut neighbour = from(2, address).await;
+    assert!(is_answered(&mut neighbour).await);
     // Behind a proxy there are many clients, up to all that there may be.
     let mut proxied = Vec::new();
-    for _ in 0..6 {
+    for _ in 0..5 {
         let mut stream = from(3, address).await;
         assert!(is_answered(&mut stream).await);
         proxied.push(stream);
@@ -148,7 +154,7 @@ async fn one_address_has_so_many_connections_and_others_are_served() {
     assert!(!is_answered(&mut from(2, address).await).await);
     assert!(app.app.connections().refused() >= 3);
     // What was closed is free again.
-    drop((socket, proxied));
+    drop((socket, proxied, neighbour));
     let deadline = Instant::now() + DEADLINE;
     while !is_answered(&mut from(1, address).await).await {
         assert!(Instant::now() < deadline, "no place became free");
@@ -169,7 +175,7 @@ async fn nobody_alone_can_take_more_than_half() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn http_2_has_bounds() {
-    let app = TestApp::with(&[("RAGBOARD_HEADER_TIMEOUT", "2"), ("RAGBOARD_IDLE_TIMEOUT", "0.3")]).await;
+    let app = TestApp::with(&[("RAGBOARD_HEADER_TIMEOUT", "10"), ("RAGBOARD_IDLE_TIMEOUT", "0.3")]).await;
     let address = app.listen().await;
     let mut stream = from(1, address).await;
     // GET http://x/livez, in the literal fields of HPACK.
@@ -193,6 +199,65 @@ async fn http_2_has_bounds() {
     }
     assert!(kinds.contains(&0), "it was answered before: {kinds:?}");
     closed(&mut stream).await;
+}
+
+/// The status of what is answered first on a connection.
+async fn status(stream: &mut TcpStream) -> String {
+    let mut answer = [0; 12];
+    tokio::time::timeout(DEADLINE, stream.read_exact(&mut answer)).await.expect("no answer comes").unwrap();
+    std::str::from_utf8(&answer).unwrap().trim_start_matches("HTTP/1.1 ").to_owned()
+}
+
+/// A connection on which a request with a JSON body is sent, of which no more may come than its head says.
+async fn posting(last: u8, to: SocketAddr, length: usize, body: &str) -> TcpStream {
+    let mut stream = from(last, to).await;
+    let head = "POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json";
+    stream.write_all(format!("{head}\r\ncontent-length: {length}\r\n\r\n{body}").as_bytes()).await.unwrap();
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_nobody_asked_for_is_not_waited_for() {
+    let app = TestApp::new().await;
+    let address = app.listen().await;
+    for (method, expected) in [("HEAD", "405"), ("GET", "400")] {
+        let mut stream = from(1, address).await;
+        let head = format!("{method} /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json");
+        // It never ends.
+        let beginning = "transfer-encoding: chunked\r\n\r\n1\r\n \r\n";
+        stream.write_all(format!("{head}\r\n{beginning}").as_bytes()).await.unwrap();
+        assert_eq!(status(&mut stream).await, expected, "{method}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_body_has_its_time() {
+    let app = TestApp::with(&[("RAGBOARD_BODY_TIMEOUT", "1"), ("RAGBOARD_REQUEST_TIMEOUT", "3600")]).await;
+    let address = app.listen().await;
+    let mut half = posting(1, address, 100, "{\"query\":").await;
+    assert_eq!(status(&mut half).await, "408");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_of_one_address_are_held_up_to_a_bound_and_others_are_served() {
+    // An address has room for four of the largest bodies in two copies: 256 KiB.
+    let app = TestApp::with(&[("RAGBOARD_MAX_BODY_BYTES", "65536"), ("RAGBOARD_MAX_HELD_BYTES", "1048576")]).await;
+    let address = app.listen().await;
+    let halves = [
+        posting(1, address, 65_000, &" ".repeat(60_000)).await,
+        posting(1, address, 65_000, &" ".repeat(60_000)).await,
+    ];
+    let whole = format!("{:<20000}", "{\"query\":\"{ __typename }\"}");
+    let asked = async |last: u8| status(&mut posting(last, address, whole.len(), &whole).await).await;
+    let deadline = Instant::now() + DEADLINE;
+    while asked(1).await != "429" {
+        assert!(Instant::now() < deadline, "everything is held");
+    }
+    assert_eq!(asked(2).await, "200", "of another address");
+    drop(halves);
+    while asked(1).await != "200" {
+        assert!(Instant::now() < deadline, "nothing becomes free");
+    }
 }
 
 /// The socket of the other end of a connection, out of this very process.

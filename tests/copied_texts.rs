@@ -18,6 +18,7 @@ use crate::{
         app::{Account, TestApp, new_database},
         fixture::{Board, BoardBuilder},
         library::{search_board, titles},
+        patience::PATIENCE,
         sql::{until, value},
     },
     writes::{done, mutate},
@@ -218,7 +219,7 @@ async fn what_lies_behind_a_password_is_copied_for_nobody_who_is_shut_out() {
 
 /// Waits until memory has heard that the board is public.
 async fn until_public(app: &TestApp, guest: &Account, board: &Board) {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let deadline = std::time::Instant::now() + PATIENCE;
     let document = "query ($id: ID!) { board(id: $id) { isPublic } }";
     while app.data(Some(guest), document, json!({ "id": board.id.to_string() })).await["board"].is_null() {
         assert!(std::time::Instant::now() < deadline, "never became public");

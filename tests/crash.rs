@@ -138,6 +138,8 @@ async fn what_a_killed_gateway_confirmed_is_there_and_the_rest_is_done_once() {
         ("DATABASE_POOL_SIZE", "8"),
         ("RAGBOARD_JWT_SECRET", secret),
         ("RAGBOARD_GRAPHIQL", "false"),
+        ("DATABASE_POOL_TIMEOUT", "300"),
+        ("RAGBOARD_REQUEST_TIMEOUT", "300"),
     ];
     let start = async || Server::start_with(&folder.path().join("gateway"), &[], &variables).await;
     let mut server = start().await;

@@ -29,6 +29,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use crate::support::patience::PATIENCE;
+
 /// Made for these tests, and for nothing else.
 const RSA_PRIVATE: &[u8] = include_bytes!("keys/rsa.pem");
 const RSA_PUBLIC: &str = include_str!("keys/rsa.pub.pem");
@@ -246,7 +248,7 @@ impl Publisher {
         let sources = Sources::from_variables([("RAGBOARD_OUTBOUND_ALLOW", self.address.to_string())]);
         let outbound = Outbound::new(&Config::load(&sources).unwrap().outbound);
         let url = format!("http://{}/keys", self.address);
-        KeySet::new(Arc::new(outbound.document(url, 64 * 1024, Duration::from_secs(5))), times).into()
+        KeySet::new(Arc::new(outbound.document(url, 64 * 1024, PATIENCE)), times).into()
     }
 
     fn tokens(&self, times: KeySetTimes) -> Tokens {
@@ -427,7 +429,7 @@ async fn a_flood_of_unknown_ids_costs_one_fetch_per_window() {
             assert!(tokens.verify(&strange[0]).await.is_err());
         }
     };
-    timeout(Duration::from_secs(5), fetched_again).await.unwrap();
+    timeout(PATIENCE, fetched_again).await.unwrap();
     assert!(start.elapsed() >= window);
 }
 
@@ -478,7 +480,7 @@ async fn a_caller_who_hangs_up_does_not_cost_the_others_their_keys() {
             sleep(Duration::from_millis(1)).await;
         }
     };
-    timeout(Duration::from_secs(5), asked).await.unwrap();
+    timeout(PATIENCE, asked).await.unwrap();
     first.abort();
     assert!(first.await.unwrap_err().is_cancelled());
     publisher.published.answers.add_permits(1);

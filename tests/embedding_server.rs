@@ -27,6 +27,8 @@ async fn client(server: &EmbeddingServer, more: &[(&str, &str)]) -> Arc<dyn Embe
         ("RAGBOARD_SEARCH_DIMENSIONS", "384"),
         ("RAGBOARD_SEARCH_API_KEY", "sk-secret"),
         ("RAGBOARD_SEARCH_BATCH", "2"),
+        // The real model answers behind it, and does so for other tests, too.
+        ("RAGBOARD_SEARCH_TIMEOUT", "120"),
     ];
     variables.extend(more);
     let (embedding, failure) = embedder::open(&Config::load(&Sources::from_variables(variables)).unwrap()).await;
@@ -149,7 +151,8 @@ async fn what_will_not_work_the_next_time_either_is_not_tried_again() {
 #[tokio::test]
 async fn a_server_that_says_nothing_is_a_timeout() {
     let server = EmbeddingServer::start().await;
-    let impatient = client(&server, &[("RAGBOARD_SEARCH_TIMEOUT", "1.5")]).await;
+    // Long enough for a request to arrive at all.
+    let impatient = client(&server, &[("RAGBOARD_SEARCH_TIMEOUT", "8")]).await;
     server.will(&[Fault::Silent; 2]);
     assert_eq!(embed(&impatient, Purpose::Query).await.unwrap_err().code(), Code::Timeout);
     assert_eq!(server.asked().len(), 2);

@@ -20,10 +20,10 @@ use serde_json::json;
 use crate::support::{
     app::{Account, TestApp, new_database},
     fixture::{Board, BoardBuilder},
+    patience::PATIENCE,
     sql::{until, value},
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
 /// A word that only the innocent account writes.
 const WORD: &str = "innocent";
 

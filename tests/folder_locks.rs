@@ -275,6 +275,13 @@ async fn a_copy_keeps_the_password_of_what_its_maker_sees_and_has_nothing_else()
     // Whoever is shut out copies an empty folder without a password, also of a template.
     house.app.sql.execute("UPDATE boards SET is_template = true", &[]).await.unwrap();
     let stranger = house.app.account("stranger@example.org").await;
+    // What another program writes is known here a moment later.
+    let document = "query ($id: ID!) { board(id: $id) { id } }";
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+    while house.app.data(Some(&stranger), document, json!({ "id": id })).await["board"].is_null() {
+        assert!(tokio::time::Instant::now() < deadline, "the template does not show");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
     for who in [&house.guest, &stranger] {
         let input = json!({ "id": id, "name": "Copy" });
         let copy = house.mutate(&[("authorization", &bearer(who))], COPY, input).await;

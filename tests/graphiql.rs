@@ -33,7 +33,7 @@ impl Browser {
             .ok()?;
         let client = program::client();
         let mut browser = Browser { driver, client, base: format!("http://127.0.0.1:{port}") };
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while browser.client.get(format!("{}/status", browser.base)).send().await.is_err() {
             assert!(Instant::now() < deadline, "chromedriver never answered");
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -74,7 +74,7 @@ impl Browser {
     }
 
     async fn wait_for(&self, script: &str) -> Value {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let found = self.script(script).await;
             if !found.is_null() && found != json!(false) {

@@ -83,6 +83,24 @@ const KINDS: &[Kind] = &[
     ("blanks", |n| format!("{{viewer{}{{id}}}}", " ".repeat(n))),
     ("comments", |n| format!("{{viewer{}{{id}}}}", "#\n".repeat(n / 2))),
     ("marks", |n| "\u{feff}".repeat(n / 3)),
+    ("a block string that does not end", |n| format!("{{node(id:[\"\"\" \" {}", "[".repeat(n))),
+    ("numbers without blanks", |n| format!("{{nodes(ids:[{}]){{id}}}}", "0".repeat(n))),
+    ("spreads without blanks", |n| format!("{{a{}}}fragment f on Query{{viewer{{id}}}}", "...f".repeat(n / 4))),
+    ("variables that nobody declares", |n| format!("{{nodes(ids:[{}]){{id}}}}", "$v ".repeat(n / 3))),
+    ("declarations of one variable", |n| format!("query({}){{node(id:$v){{id}}}}", "$v:ID ".repeat(n / 6))),
+    ("unknown types of variables", |n| format!("query($v:{}=1){{viewer{{id}}}}", nested("[", "Nope", "]", n))),
+    ("operations without the variables of their fragment", |n| {
+        let operations: String = (0..n.min(60)).map(|i| format!("query q{i}{{...f}}")).collect();
+        format!("{operations}fragment f on Query{{{}}}", "node(id:$v){id} ".repeat(n / 16))
+    }),
+    ("conditions of unknown types", |n| {
+        let conditions: String = (0..n / 30).map(|i| format!("...on T{i}{{id}}")).collect();
+        format!("{{node(id:\"1\"){{{}{conditions}}}}}", "id ".repeat(n / 6))
+    }),
+    ("conditions of one type", |n| format!("{{node(id:\"1\"){{{}}}}}", "...on Board{id}".repeat(n / 15))),
+    ("root fields of a subscription", |n| {
+        format!("subscription{{{}}}", "boardEvents(boardId:\"b\"){__typename} ".repeat(n / 38))
+    }),
     ("nonsense", |n| "@!&|".repeat(n / 4)),
 ];
 

@@ -6,7 +6,12 @@ use ragboard::ops::import::{ImportOptions, ImportRequest, SkipReason, Source, im
 
 use crate::{
     import::{Bench, embedded, reasons, request, sample},
-    support::{app::new_database, cluster::TestFolder, program},
+    support::{
+        app::new_database,
+        cluster::{TestFolder, connect},
+        program,
+        sql::value,
+    },
 };
 
 /// The message of an import of this folder, which is refused and changes nothing.
@@ -161,4 +166,152 @@ async fn the_command_fails_with_the_remedy() {
     );
     let allowed = [&arguments[..], &["--allow-emptying"]].concat();
     assert!(program::result(&data, &allowed).contains("7 gone"));
+}
+
+/// So many notes, each with some sentences about herons.
+fn herons(bench: &Bench, count: usize) {
+    for number in 0..count {
+        let text = "The heron stands in shallow water and waits for small fish until evening comes.";
+        bench.write(&format!("n{number}.md"), format!("# Note {number}\n\n{text}\n"));
+    }
+}
+
+/// The note of another vault, which has the same names.
+fn revenue(bench: &Bench, number: usize) {
+    let text = "Quarterly revenue grew because customers renewed contracts earlier than planned.";
+    bench.write(&format!("n{number}.md"), format!("# Page {number}\n\n{text}\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_lost_their_content_do_not_empty_the_texts() {
+    let bench = Bench::new().await;
+    sample(&bench);
+    bench.import().await;
+    let source = || Source::Folder(bench.path(""));
+    let before = bench.board().await;
+    let paths: Vec<&String> = before.nodes.keys().filter(|path| path.contains('.')).collect();
+    assert_eq!(paths.len(), 15);
+
+    // One after the other, up to less than half: the report names them.
+    for path in &paths[..7] {
+        bench.write(path, "");
+    }
+    let report = bench.import().await;
+    assert_eq!((report.updated, report.emptied, report.deleted), (7, 7, 0), "{report}");
+    assert!(report.to_string().contains("emptied (7):"), "{report}");
+    // What was empty before loses nothing.
+    for path in &paths[..7] {
+        bench.write(path, " \n");
+    }
+    assert_eq!(bench.import().await.emptied, 0);
+    // All that is left, at once: more than half. A page without text is as empty as a file without bytes.
+    for path in &paths[7..] {
+        bench.write(path, if path.ends_with(".html") { "<html><body></body></html>" } else { "" });
+    }
+    let refused = refused(&bench, source()).await;
+    assert!(refused.contains("remove 0 of the 18 nodes") && refused.contains("empty the texts of 8"), "{refused}");
+    assert!(refused.contains("--allow-emptying") && refused.contains("and 3 more"), "{refused}");
+    // Neither does a dry run pass, unless it is told to.
+    let dry = ImportOptions { dry_run: true, ..ImportOptions::default() };
+    let dry_run = |options| import(bench.store(), ImportRequest { options, ..request(source(), bench.owner) }, false);
+    assert!(dry_run(dry).await.unwrap_err().to_string().contains("empty the texts of 8"));
+    let told = dry_run(ImportOptions { allow_emptying: true, ..dry }).await.unwrap();
+    assert!(told.emptied == 8 && told.to_string().contains("emptied (8):"), "{told}");
+    let report = emptying(&bench, source()).await;
+    assert_eq!((report.emptied, report.deleted), (8, 0), "{report}");
+    assert_eq!(bench.board().await.node(paths[8])["words"], 0);
+
+    // Few texts are no excuse: several do not become empty at once.
+    let few = Bench::new().await;
+    herons(&few, 3);
+    few.import().await;
+    few.write("n0.md", "");
+    few.write("n1.md", "\n");
+    let source = Source::Folder(few.path(""));
+    let failure = import(few.store(), request(source, few.owner), false).await.unwrap_err().to_string();
+    assert!(failure.contains("empty the texts of 2"), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_folder_with_the_same_names_does_not_replace_the_texts() {
+    let bench = Bench::new().await;
+    herons(&bench, 12);
+    bench.import().await;
+    let source = || Source::Folder(bench.path(""));
+    // What touches every file, and leaves what they say: a footer, other line breaks, another word.
+    for number in 0..12 {
+        let path = bench.path(&format!("n{number}.md"));
+        let text = fs::read_to_string(&path).unwrap();
+        let text = text.replace("heron stands", "heron\nstands").replace("evening", "night");
+        fs::write(&path, format!("{text}\n---\nLast looked through in May.\n")).unwrap();
+    }
+    let report = bench.import().await;
+    assert_eq!((report.updated, report.replaced), (12, 0), "{report}");
+
+    // Half of them are about something else: that passes.
+    for number in 0..6 {
+        revenue(&bench, number);
+    }
+    let dry = ImportOptions { dry_run: true, ..ImportOptions::default() };
+    let told = import(bench.store(), ImportRequest { options: dry, ..request(source(), bench.owner) }, false).await;
+    let told = told.unwrap();
+    assert!(told.replaced == 6 && told.to_string().contains("replaced (6):"), "{told}");
+    assert_eq!(bench.import().await.updated, 6);
+
+    // Of all of them there is another text, and one file is gone as well.
+    for number in 0..6 {
+        let text = "Mix flour, salt and starter, let the dough rise overnight, and bake it in a hot iron pot.";
+        bench.write(&format!("n{number}.md"), text);
+        revenue(&bench, number + 6);
+    }
+    fs::remove_file(bench.path("n11.md")).unwrap();
+    let failure = refused(&bench, source()).await;
+    assert!(failure.contains("remove 1 of the 12 nodes") && failure.contains("replace those of 11"), "{failure}");
+    assert!(failure.contains("no text of it would stay") && failure.contains("--allow-emptying"), "{failure}");
+    assert_eq!(emptying(&bench, source()).await.updated, 11);
+
+    // Where there are only two, too.
+    let few = Bench::new().await;
+    few.write("README.md", "# Herons\n\nWhere they stand and what they eat.");
+    few.write("index.md", "# All birds\n\nHerons, storks and cranes.");
+    few.import().await;
+    few.write("README.md", "# Accounts\n\nHow invoices become paid.");
+    let passes = ImportRequest { options: dry, ..request(Source::Folder(few.path("")), few.owner) };
+    assert_eq!(import(few.store(), passes, false).await.unwrap().replaced, 1);
+    few.write("index.md", "# Contents\n\nInvoices, taxes, salaries.");
+    let failure = import(few.store(), request(Source::Folder(few.path("")), few.owner), false).await.unwrap_err();
+    assert!(failure.to_string().contains("replace those of 2"), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_does_not_empty_texts() {
+    let secret = new_database().await;
+    let url = secrecy::ExposeSecret::expose_secret(&secret).to_owned();
+    let folder = TestFolder::new("emptied");
+    let (data, notes) = (folder.path().join("data"), folder.path().join("notes"));
+    fs::create_dir(&notes).unwrap();
+    for number in 0..7 {
+        fs::write(notes.join(format!("n{number}.md")), format!("# Note {number}")).unwrap();
+    }
+    let notes = notes.to_str().unwrap();
+    let arguments = ["import", notes, "--board", "V", "--database-url", &url];
+    program::result(&data, &arguments);
+    for number in 0..7 {
+        fs::write(format!("{notes}/n{number}.md"), "").unwrap();
+    }
+    let refused = program::run(&data, &arguments);
+    let message = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{message}");
+    assert!(message.contains("empty the texts of 7") && message.contains("--allow-emptying"), "{message}");
+    let sql = connect(&secret).await;
+    let texts = "SELECT count(*) FROM resource_nodes WHERE content LIKE '# Note _'";
+    assert_eq!(value(&sql, texts).await, "7");
+    // A text that somebody edited on the board is no failure.
+    let edit = "SET ragboard.gateway = 'on'; UPDATE resource_nodes SET content = 'by hand' WHERE title = 'Note 3'";
+    sql.batch_execute(edit).await.unwrap();
+    let allowed = [&arguments[..], &["--allow-emptying"]].concat();
+    let report = program::result(&data, &allowed);
+    assert!(report.contains("edited on the board, kept (1):") && report.contains("n3.md"), "{report}");
+    assert!(report.contains("emptied (6):"), "{report}");
+    assert_eq!(value(&sql, "SELECT content FROM resource_nodes WHERE title = 'Note 3'").await, "by hand");
 }

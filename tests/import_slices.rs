@@ -100,6 +100,38 @@ async fn what_changes_between_plan_and_slice_is_respected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_is_edited_between_plan_and_slice_stays() {
+    let bench = Bench::new().await;
+    sample(&bench);
+    bench.import().await;
+    let before = bench.board().await;
+    let id = |path: &str| before.node(path)["id"].as_str().unwrap().to_owned();
+    for number in 0..3 {
+        bench.write(&format!("a/file{number}.md"), format!("# Later {number}"));
+    }
+    let meanwhile = format!(
+        "UPDATE resource_nodes SET content = 'By hand' WHERE node_id = '{}'; \
+         UPDATE resource_nodes SET title = 'By hand' WHERE node_id = '{}'",
+        id("a/file0.md"),
+        id("a/file1.md")
+    );
+    let report = import_beside(&bench, &meanwhile).await.unwrap();
+    assert_eq!(report.left, 2, "{report}");
+    let after = bench.board().await;
+    assert_eq!(after.node("a/file0.md")["content"], "By hand");
+    assert_eq!(after.node("a/file0.md")["metadata"], before.node("a/file0.md")["metadata"]);
+    assert_eq!(after.node("a/file1.md")["title"], "By hand");
+    assert_eq!(after.node("a/file2.md")["title"], "Later 2");
+    // The next one knows them as edits: of a title alone, the text is taken.
+    let report = bench.import().await;
+    assert_eq!((report.edited, report.updated, report.left), (2, 1, 0), "{report}");
+    let last = bench.board().await;
+    assert_eq!(last.node("a/file0.md"), after.node("a/file0.md"));
+    let named = last.node("a/file1.md");
+    assert_eq!((named["title"].as_str(), named["content"].as_str()), (Some("By hand"), Some("# Later 1")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_folder_into_which_something_was_put_meanwhile_stays() {
     let bench = Bench::new().await;
     sample(&bench);

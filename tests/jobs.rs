@@ -21,6 +21,7 @@ use crate::{
         app::{Account, TestApp},
         cluster::connect,
         fixture::{Board, BoardBuilder, collaborator, place},
+        patience::{self, PATIENCE},
         program::{client, command, free_port},
         socket::Socket,
         sql::{until, value, values},
@@ -94,8 +95,8 @@ pub(crate) struct Work {
 impl Work {
     /// The next batch.
     pub(crate) async fn given(&mut self) -> Vec<Job> {
-        let batch = tokio::time::timeout(Duration::from_secs(20), self.given.recv()).await;
-        batch.expect("a batch within 20 s").expect("the handler lives")
+        let batch = tokio::time::timeout(PATIENCE, self.given.recv()).await;
+        batch.expect("a batch comes").expect("the handler lives")
     }
 }
 
@@ -243,7 +244,9 @@ async fn a_job_is_tried_again_until_its_attempts_are_used_up() {
         let batch = work.given().await;
         assert_eq!(batch.iter().map(|job| (job.attempts, job.postponed)).collect::<Vec<_>>(), [expected]);
         if expected != (3, 2) {
-            until(&app.sql, "SELECT count(*) = 1 FROM processing_jobs WHERE status = 'pending' AND error_message = 'it does not work'").await;
+            let failed = "SELECT count(*) = 1 FROM processing_jobs WHERE status <> 'running' \
+                          AND error_message = 'it does not work'";
+            until(&app.sql, failed).await;
             app.sql.batch_execute("UPDATE processing_jobs SET scheduled_for = now()").await.unwrap();
         }
     }
@@ -255,10 +258,12 @@ async fn a_job_is_tried_again_until_its_attempts_are_used_up() {
     drop(work);
     app.sql.batch_execute(again).await.unwrap();
     let claimed = claim(store, 1, "one", None).await;
-    let failed = Ending::Failed(Error::invalid("broken"));
+    let (failed, before) = (Ending::Failed(Error::invalid("broken")), chrono::Utc::now());
     let ended = store.settle("one", &[(claimed[0].clone(), failed)]).await.unwrap();
     assert_eq!(ended[0].status, JobStatus::Pending);
-    assert!((ended[0].scheduled_for - ended[0].changed_at).num_milliseconds() > 1_000, "{:?}", ended[0]);
+    assert!((ended[0].scheduled_for - before).num_milliseconds() > 1_000, "{:?}", ended[0]);
+    // However long it takes until somebody asks.
+    app.sql.batch_execute("UPDATE processing_jobs SET scheduled_for = scheduled_for + interval '1 h'").await.unwrap();
     assert_eq!(claim(store, 1, "two", None).await, []);
     // What is never free is given up at last, too.
     app.sql.batch_execute(&again.replace("postponed = 0", "postponed = 12")).await.unwrap();
@@ -273,6 +278,16 @@ async fn a_handler_that_panics_fails_its_jobs_and_no_others() {
     let (app, _, board) = quiet(&[("RAGBOARD_JOBS_POLL", "0.05")]).await;
     let (store, bad) = (&app.app.store, board.nodes[2]);
     let job = |node| NewJob::new(board.id, node, JobType::CreateEmbeddings, 5);
+    // It is not tried again within the time of the test.
+    app.sql
+        .batch_execute(
+            "CREATE FUNCTION later() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             NEW.scheduled_for := NEW.scheduled_for + interval '1 hour'; RETURN NEW; END $$; \
+             CREATE TRIGGER later BEFORE UPDATE ON processing_jobs FOR EACH ROW \
+             WHEN (OLD.status = 'running' AND NEW.status = 'pending') EXECUTE FUNCTION later()",
+        )
+        .await
+        .unwrap();
     store.enqueue(&[job(bad)]).await.unwrap();
     let mut work =
         work(&app, JobType::CreateEmbeddings, move |job| if job.node_id == Some(bad) { Act::Panic } else { Act::Do });
@@ -282,7 +297,6 @@ async fn a_handler_that_panics_fails_its_jobs_and_no_others() {
         "SELECT status = 'pending' AND attempts = 1 AND error_message = 'Internal error' FROM processing_jobs",
     )
     .await;
-    app.sql.batch_execute("UPDATE processing_jobs SET scheduled_for = now() + interval '1 hour'").await.unwrap();
     let good = store.enqueue(&[job(board.nodes[3])]).await.unwrap()[0];
     work.given().await;
     until(&app.sql, "SELECT count(*) = 1 FROM processing_jobs WHERE status = 'completed'").await;
@@ -377,7 +391,7 @@ async fn what_a_job_asks_for_begins_when_it_ends() {
     let running = app.app.start_jobs_with(&app.config, handlers);
     write_title(&app, &owner, &board.nodes[2].to_string(), "new").await;
     for job_type in [JobType::ExtractText, JobType::CreateEmbeddings] {
-        let batch = tokio::time::timeout(Duration::from_secs(20), given.recv()).await.expect("within 20 s").unwrap();
+        let batch = tokio::time::timeout(PATIENCE, given.recv()).await.expect("a batch comes").unwrap();
         assert_eq!(batch.iter().map(|job| job.job_type).collect::<Vec<_>>(), [job_type]);
     }
     running.drain().await;
@@ -530,7 +544,7 @@ async fn operators_see_what_waits() {
     let job = |node: usize| NewJob::new(board.id, board.nodes[node], JobType::CreateEmbeddings, 5);
     app.app.store.enqueue(&[job(2), job(3)]).await.unwrap();
     let running = app.app.start_jobs(&app.config, false);
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    let deadline = tokio::time::Instant::now() + PATIENCE;
     let text = loop {
         let request = axum::http::Request::get("/metrics").body(axum::body::Body::empty()).unwrap();
         let body = axum::body::to_bytes(app.send(request).await.into_body(), usize::MAX).await.unwrap();
@@ -559,8 +573,12 @@ async fn a_worker_of_its_own_looks_after_the_queue_until_it_is_stopped() {
     command.arg("worker").env("DATABASE_URL", url).env("RAGBOARD_METRICS_ADDRESS", &metrics);
     let mut child = command.spawn().unwrap();
     until(&app.sql, "SELECT worker IS DISTINCT FROM 'lost' FROM processing_jobs").await;
-    let told = client().get(format!("http://{metrics}/metrics")).send().await.unwrap().text().await.unwrap();
-    assert!(told.contains("ragboard_chunks_embedded_total") && told.contains("ragboard_jobs_ended_total"), "{told}");
+    patience::until("it tells of jobs", async || {
+        let Ok(told) = client().get(format!("http://{metrics}/metrics")).send().await else { return false };
+        let told = told.text().await.unwrap();
+        told.contains("ragboard_chunks_embedded_total") && told.contains("ragboard_jobs_ended_total")
+    })
+    .await;
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     let status = tokio::task::spawn_blocking(move || child.wait()).await.unwrap().unwrap();
     assert!(status.success(), "{status:?}");

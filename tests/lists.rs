@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::support::{
     app::TestApp,
     fixture::{Board, BoardBuilder, place},
+    patience::PATIENCE,
 };
 
 /// A board of 300 nodes with folders in folders and many links.
@@ -200,7 +201,7 @@ async fn pages_cover_a_list_and_a_cursor_outlives_its_row() {
             ))
             .await
             .unwrap();
-        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(5);
+        let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let after = page(cursor.clone()).await;
             assert_eq!(after["nodes"], before["nodes"]);

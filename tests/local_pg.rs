@@ -15,6 +15,7 @@ use tokio_postgres::Client;
 
 use crate::support::artifact_cache::cache_dir;
 use crate::support::cluster::{self, TestFolder, connect, postmaster_of};
+use crate::support::program::free_port;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const CHILD_FOLDER: &str = "RAGBOARD_TEST_CHILD_FOLDER";
@@ -127,14 +128,20 @@ async fn data_and_port_survive_stop_and_start() {
     let folder = TestFolder::new("restart");
     let data = folder.path().join("data");
     let server = start(&data, Purpose::Durable).await.unwrap();
-    let port = server.endpoint().port();
     let client = client_of(&server).await;
     client.batch_execute("CREATE TABLE kept AS SELECT 42::bigint AS n").await.unwrap();
     let postmaster = postmaster_of(server.data_dir()).unwrap();
     let secret = fs::metadata(data.join("postgres.password")).unwrap();
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&secret.permissions()) & 0o777, 0o600);
+    // From now on it has a port that nobody else is given while it does not run.
+    let (first, port) = (server.endpoint().port(), free_port());
     server.stop().await.unwrap();
     assert!(is_gone(postmaster), "stopped means ended");
+    let settings = data.join("postgres/ragboard.conf");
+    let (was, is) = (format!("port = '{first}'"), format!("port = '{port}'"));
+    let remembered = fs::read_to_string(&settings).unwrap();
+    assert!(remembered.contains(&was), "{remembered}");
+    fs::write(&settings, remembered.replace(&was, &is)).unwrap();
 
     // What a killed initdb leaves is no cluster and goes away.
     let remains = data.join("postgres.unfinished-1234");
@@ -143,6 +150,9 @@ async fn data_and_port_survive_stop_and_start() {
     assert!(!remains.exists());
     assert_eq!(server.endpoint().port(), port);
     assert_eq!(number(&client_of(&server).await, "SELECT n FROM kept").await, 42);
+    server.stop().await.unwrap();
+    let server = start(&data, Purpose::Durable).await.unwrap();
+    assert_eq!(server.endpoint().port(), port, "and once more");
     server.stop().await.unwrap();
 
     let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();

@@ -26,7 +26,10 @@ use rustls::{ServerConfig, crypto::ring};
 use tokio::{io::AsyncWriteExt, net::TcpListener};
 use tokio_rustls::TlsAcceptor;
 
-const SECONDS_5: Duration = Duration::from_secs(5);
+use crate::support::program::free_port;
+
+/// Longer than any answer takes.
+const LONG: Duration = Duration::from_secs(120);
 
 /// Starts a server and gives its port and how often it was asked.
 async fn server() -> (u16, Arc<AtomicUsize>) {
@@ -86,32 +89,29 @@ async fn a_named_address_is_fetched() {
     let (port, _) = server().await;
     let base = format!("http://127.0.0.1:{port}");
     let outbound = outbound(&format!("127.0.0.1:{port}, localhost:{port}"));
-    let fetched = outbound.get(&format!("{base}/headers"), 10_000, SECONDS_5).await.unwrap();
+    let fetched = outbound.get(&format!("{base}/headers"), 10_000, LONG).await.unwrap();
     let headers = String::from_utf8(fetched.body).unwrap();
     assert!(headers.contains(concat!("\"ragboard/", env!("CARGO_PKG_VERSION"), "\"")), "{headers}");
     assert!(!headers.contains("accept-encoding") && !headers.contains("cookie"), "{headers}");
     assert_eq!(fetched.max_age, None);
     for (path, max_age) in [("kept", Duration::from_secs(90)), ("private", Duration::ZERO)] {
-        let fetched = outbound.get(&format!("{base}/{path}"), 10, SECONDS_5).await.unwrap();
+        let fetched = outbound.get(&format!("{base}/{path}"), 10, LONG).await.unwrap();
         assert_eq!((fetched.body.as_slice(), fetched.max_age), (&b"x"[..], Some(max_age)));
     }
-    assert!(outbound.get(&format!("http://localhost:{port}/kept"), 10, SECONDS_5).await.is_ok());
+    assert!(outbound.get(&format!("http://localhost:{port}/kept"), 10, LONG).await.is_ok());
 }
 
 #[tokio::test]
 async fn what_is_not_named_is_not_even_asked() {
     let (port, asked) = server().await;
     let strict = outbound("");
-    assert_refused(strict.get(&format!("http://127.0.0.1:{port}/kept"), 10, SECONDS_5).await, "http to a host");
-    assert_refused(strict.get(&format!("https://127.0.0.1:{port}/kept"), 10, SECONDS_5).await, "not global");
-    assert_refused(strict.get(&format!("https://[::ffff:7f00:1]:{port}/"), 10, SECONDS_5).await, "not global");
-    assert_refused(
-        strict.get(&format!("https://localhost:{port}/kept"), 10, SECONDS_5).await,
-        "without a global address",
-    );
+    assert_refused(strict.get(&format!("http://127.0.0.1:{port}/kept"), 10, LONG).await, "http to a host");
+    assert_refused(strict.get(&format!("https://127.0.0.1:{port}/kept"), 10, LONG).await, "not global");
+    assert_refused(strict.get(&format!("https://[::ffff:7f00:1]:{port}/"), 10, LONG).await, "not global");
+    assert_refused(strict.get(&format!("https://localhost:{port}/kept"), 10, LONG).await, "without a global address");
     let elsewhere = outbound("127.0.0.1:1, localhost:1");
-    assert_refused(elsewhere.get(&format!("https://127.0.0.1:{port}/"), 10, SECONDS_5).await, "not global");
-    assert_refused(elsewhere.get(&format!("https://localhost:{port}/"), 10, SECONDS_5).await, "at another port");
+    assert_refused(elsewhere.get(&format!("https://127.0.0.1:{port}/"), 10, LONG).await, "not global");
+    assert_refused(elsewhere.get(&format!("https://localhost:{port}/"), 10, LONG).await, "at another port");
     assert_eq!(asked.load(Ordering::SeqCst), 0);
 }
 
@@ -121,8 +121,8 @@ async fn every_redirect_is_checked() {
     let outbound = outbound(&format!("127.0.0.1:{port}"));
     let base = format!("http://127.0.0.1:{port}");
     let via = |to: String| format!("{base}/to?to={to}");
-    assert!(outbound.get(&via(format!("{base}/kept")), 10, SECONDS_5).await.is_ok());
-    assert!(outbound.get(&via("/kept".to_owned()), 10, SECONDS_5).await.is_ok());
+    assert!(outbound.get(&via(format!("{base}/kept")), 10, LONG).await.is_ok());
+    assert!(outbound.get(&via("/kept".to_owned()), 10, LONG).await.is_ok());
     let forbidden = [
         (format!("http://127.0.0.1:{other}/kept"), "http to a host"),
         (format!("https://127.0.0.1:{other}/kept"), "not global"),
@@ -134,11 +134,11 @@ async fn every_redirect_is_checked() {
         (via("/kept".to_owned()).replace("127.0.0.1", "127.0.0.2"), "http to a host"),
     ];
     for (to, why) in forbidden {
-        assert_refused(outbound.get(&via(to.clone()), 10, SECONDS_5).await, why);
+        assert_refused(outbound.get(&via(to.clone()), 10, LONG).await, why);
     }
     assert_eq!(other_asked.load(Ordering::SeqCst), 0);
     asked.store(0, Ordering::SeqCst);
-    assert_refused(outbound.get(&format!("{base}/circle"), 10, SECONDS_5).await, "too many redirects");
+    assert_refused(outbound.get(&format!("{base}/circle"), 10, LONG).await, "too many redirects");
     assert_eq!(asked.load(Ordering::SeqCst), 6, "the first request and five redirects");
 }
 
@@ -151,22 +151,19 @@ async fn answers_are_bounded_in_size_and_time() {
         let outbound = outbound.clone();
         async move { outbound.get(&url, max_bytes, timeout).await.map(|fetched| fetched.body.len()).map_err(|e| e.code()) }
     };
-    assert_eq!(fetch("bytes", 1000, SECONDS_5).await, Ok(1000));
-    assert_eq!(fetch("bytes", 999, SECONDS_5).await, Err(Code::InvalidArgument));
-    assert_eq!(fetch("endless", 100_000, SECONDS_5).await, Err(Code::InvalidArgument));
+    assert_eq!(fetch("bytes", 1000, LONG).await, Ok(1000));
+    assert_eq!(fetch("bytes", 999, LONG).await, Err(Code::InvalidArgument));
+    assert_eq!(fetch("endless", 100_000, LONG).await, Err(Code::InvalidArgument));
     assert_eq!(fetch("endless", usize::MAX, Duration::from_millis(100)).await, Err(Code::Timeout));
     assert_eq!(fetch("silent", 10, Duration::from_millis(100)).await, Err(Code::Timeout));
-    assert_eq!(fetch("compressed", 10, SECONDS_5).await, Err(Code::Overloaded));
-    assert_eq!(fetch("missing", 10, SECONDS_5).await, Err(Code::Overloaded));
+    assert_eq!(fetch("compressed", 10, LONG).await, Err(Code::Overloaded));
+    assert_eq!(fetch("missing", 10, LONG).await, Err(Code::Overloaded));
 }
 
 #[tokio::test]
 async fn nobody_there_is_no_fault_of_the_address() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
-    let error =
-        outbound("127.0.0.1").get(&format!("http://127.0.0.1:{port}/?key=k1"), 10, SECONDS_5).await.unwrap_err();
+    let port = free_port();
+    let error = outbound("127.0.0.1").get(&format!("http://127.0.0.1:{port}/?key=k1"), 10, LONG).await.unwrap_err();
     assert_eq!(error.code(), Code::Overloaded);
     assert!(!format!("{error:?}").contains("k1"), "{error:?}");
 }
@@ -191,7 +188,7 @@ async fn a_certificate_that_nobody_vouches_for_is_refused() {
             }
         }
     });
-    let error = outbound("127.0.0.1").get(&format!("https://127.0.0.1:{port}/"), 10, SECONDS_5).await.unwrap_err();
+    let error = outbound("127.0.0.1").get(&format!("https://127.0.0.1:{port}/"), 10, LONG).await.unwrap_err();
     assert_eq!(error.code(), Code::Overloaded);
     assert!(cause(&error).contains("certificate"), "{}", cause(&error));
 }

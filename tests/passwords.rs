@@ -3,13 +3,14 @@
 use serde_json::{Value, json};
 
 use crate::{
-    mail::{PASSWORD, app_with, mutate, reason, sign_up},
+    mail::{ALL_SENT, PASSWORD, app_with, mutate, reason, sign_up},
     support::{
         app::{Account, TestApp},
+        cluster::connect,
         fixture::api_key,
         mail_server::MailServer,
         socket::Socket,
-        sql::{until, value},
+        sql::{until, value, waiting},
     },
 };
 
@@ -141,11 +142,14 @@ async fn a_token_for_a_reset_ends_by_time_by_the_next_and_with_the_account() {
     let server = MailServer::start().await;
     let app = app_with(&server, &[]).await;
     let ada = sign_up(&app, "ada@example.org", PASSWORD).await;
+    server.mail("ada@example.org", 1).await;
     let mut number = 1;
     let mut next = async || {
         ask(&app, "ada@example.org").await;
         number += 1;
-        server.mail("ada@example.org", number).await.token()
+        let token = server.mail("ada@example.org", number).await.token();
+        until(&app.sql, ALL_SENT).await;
+        token
     };
     let first = next().await;
     let second = next().await;
@@ -216,4 +220,121 @@ async fn without_a_mail_server_nobody_is_told_that_a_mail_is_on_its_way() {
     for email in ["ada@example.org", "nobody@example.org"] {
         assert_eq!(reason(&ask(&app, email).await), ("PermissionError".to_owned(), json!([])));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_signs_in_with_a_password_that_is_changed_while_it_is_looked_at() {
+    let app = TestApp::new().await;
+    sign_up(&app, "ada@example.org", PASSWORD).await;
+    let holder = connect(&app.url).await;
+    // As whoever sets another password: the sign-in has read the one of before, which is the right one.
+    holder.batch_execute("BEGIN; UPDATE users SET password_hash = '-'").await.unwrap();
+    let (signed_in, ()) = tokio::join!(sign_in(&app, "ada@example.org", PASSWORD), async {
+        until(&app.sql, &waiting(1)).await;
+        holder.batch_execute("COMMIT").await.unwrap();
+    });
+    assert!(signed_in.is_none());
+    // Those of signing up: an address, and a device.
+    assert_eq!(value(&app.sql, "SELECT count(*) FROM refresh_tokens").await, "1");
+    assert_eq!(value(&app.sql, "SELECT count(*) FROM sign_in_places").await, "2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_ends_what_begins_at_the_same_moment() {
+    let server = MailServer::start().await;
+    let app = app_with(&server, &[]).await;
+    sign_up(&app, "ada@example.org", PASSWORD).await;
+    server.mail("ada@example.org", 1).await;
+    ask(&app, "ada@example.org").await;
+    let token = server.mail("ada@example.org", 2).await.token();
+    until(&app.sql, ALL_SENT).await;
+    let holder = connect(&app.url).await;
+    holder.batch_execute("BEGIN; SELECT FROM users FOR NO KEY UPDATE").await.unwrap();
+    let signing_in = sign_in(&app, "ada@example.org", PASSWORD);
+    let resetting = async {
+        until(&app.sql, &waiting(1)).await;
+        reset(&app, &token, NEXT).await
+    };
+    let (session, answer, ()) = tokio::join!(signing_in, resetting, async {
+        until(&app.sql, &waiting(2)).await;
+        holder.batch_execute("COMMIT").await.unwrap();
+    });
+    assert_eq!(answer["isReset"], true);
+    // Whichever came first.
+    if let Some(session) = session {
+        assert!(!is_signed_in(&app, &session).await);
+    }
+    assert_eq!(value(&app.sql, "SELECT count(*) FROM refresh_tokens WHERE revoked_at IS NULL").await, "0");
+    // Whoever knew the old password is known nowhere; who has set the new one is, and guesses do not keep him out.
+    assert_eq!(value(&app.sql, "SELECT string_agg(is_device::text, ' ') FROM sign_in_places").await, "false");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_the_password_ends_what_begins_at_the_same_moment() {
+    let app = TestApp::new().await;
+    let ada = sign_up(&app, "ada@example.org", PASSWORD).await;
+    let holder = connect(&app.url).await;
+    holder.batch_execute("BEGIN; SELECT FROM users FOR NO KEY UPDATE").await.unwrap();
+    let changing = async {
+        until(&app.sql, &waiting(1)).await;
+        change(&app, &ada, PASSWORD, NEXT).await
+    };
+    let (session, answer, ()) = tokio::join!(sign_in(&app, "ada@example.org", PASSWORD), changing, async {
+        until(&app.sql, &waiting(2)).await;
+        holder.batch_execute("COMMIT").await.unwrap();
+    });
+    assert_eq!(answer["isChanged"], true);
+    if let Some(session) = session {
+        assert!(!is_signed_in(&app, &session).await);
+    }
+    assert!(is_signed_in(&app, &ada).await);
+    assert_eq!(value(&app.sql, "SELECT count(*) FROM refresh_tokens WHERE revoked_at IS NULL").await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_many_resets_does_not_keep_the_holder_without_a_link() {
+    let server = MailServer::start().await;
+    let app = app_with(&server, &[]).await;
+    sign_up(&app, "ada@example.org", PASSWORD).await;
+    for _ in 0..7 {
+        ask(&app, "ada@example.org").await;
+    }
+    server.mail("ada@example.org", 6).await;
+    until(&app.sql, ALL_SENT).await;
+    // Half an hour later there is no good link any more; within the hour there were five mails.
+    app.sql
+        .batch_execute(
+            "UPDATE account_tokens SET created_at = created_at - interval '31 min', \
+             expires_at = expires_at - interval '31 min' WHERE purpose = 'reset_password'; \
+             UPDATE mails SET created_at = created_at - interval '31 min', done_at = done_at - interval '31 min'",
+        )
+        .await
+        .unwrap();
+    ask(&app, "ada@example.org").await;
+    let mail = server.mail("ada@example.org", 7).await;
+    // That one lives, so others are not sent.
+    ask(&app, "ada@example.org").await;
+    assert_eq!(value(&app.sql, "SELECT count(*) FROM mails WHERE purpose = 'reset_password'").await, "6");
+    assert_eq!(reset(&app, &mail.token(), NEXT).await["isReset"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_that_does_not_arrive_spoils_no_link() {
+    let server = MailServer::start().await;
+    let app = app_with(&server, &[]).await;
+    sign_up(&app, "ada@example.org", PASSWORD).await;
+    server.mail("ada@example.org", 1).await;
+    ask(&app, "ada@example.org").await;
+    let good = server.mail("ada@example.org", 2).await.token();
+    until(&app.sql, ALL_SENT).await;
+    // A stranger asks for one more, and the mail server does not answer.
+    server.hold(true);
+    ask(&app, "ada@example.org").await;
+    until(&app.sql, "SELECT count(*) = 2 FROM account_tokens WHERE purpose = 'reset_password'").await;
+    assert_eq!(reset(&app, &good, NEXT).await["isReset"], true);
+    // With the one that was used all others end, for whatever they are.
+    assert_eq!(value(&app.sql, "SELECT count(*) FROM account_tokens").await, "0");
+    server.hold(false);
+    let late = server.mail("ada@example.org", 3).await.token();
+    assert_eq!(reason(&reset(&app, &late, PASSWORD).await), not_good());
 }

@@ -1,15 +1,17 @@
 //! Who is on a board: seen by others on every gateway, gone by a word or by silence, and in no log.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
-use ragboard::domain::BoardId;
+use ragboard::domain::{BoardId, GONE_AFTER};
 use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
 
 use crate::{
     follow::setup,
     support::{
         app::{Account, TestApp},
         fixture::{BoardBuilder, collaborator, share},
+        patience::PATIENCE,
         socket::Socket,
     },
 };
@@ -186,6 +188,17 @@ async fn many_boards_are_asked_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_loses_the_right_leaves_at_once() {
+    for round in 1.. {
+        if leave_before_they_are_silent().await {
+            break;
+        }
+        assert!(round < 5, "they left when nothing was heard of them any more");
+    }
+}
+
+/// People lose their right in several ways. Whether all of them left sooner than those who are merely silent; on a
+/// machine that has much else to do it may take as long.
+async fn leave_before_they_are_silent() -> bool {
     let (app, owner, board, address) = setup().await;
     let other = TestApp::on(app.url.clone(), &[]).await;
     let id = board.id.to_string();
@@ -197,36 +210,66 @@ async fn who_loses_the_right_leaves_at_once() {
         collaborator(&app, &board, guest.id, "view", true).await;
         // The row was made beside the program, which hears of it by its next look.
         for (gateway, client) in [(&app, "near"), (&other, "far")] {
-            let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+            let deadline = Instant::now() + PATIENCE;
             while show(gateway, guest, window(client)).await["userErrors"] != json!([]) {
-                assert!(tokio::time::Instant::now() < deadline, "{client} never was let in");
+                assert!(Instant::now() < deadline, "{client} never was let in");
             }
         }
     }
     share(&app, &board, owner.id, "a token of the test", &[]).await;
     let headers = [("x-share-token", "a token of the test")];
-    let (_, answer) = app.ask(&headers, SHOW, json!({ "input": window("held") })).await;
-    assert_eq!(answer["data"]["setPresence"]["userErrors"], json!([]), "{answer}");
-    let held = answer["data"]["setPresence"]["presence"]["id"].clone();
+    // All of them show themselves again, as windows do: who is merely silent stays for half a minute after that.
+    let shown = async |guests: &[&Account]| {
+        let began = Instant::now();
+        for guest in guests {
+            for (gateway, client) in [(&app, "near"), (&other, "far")] {
+                assert_eq!(show(gateway, guest, window(client)).await["userErrors"], json!([]));
+            }
+        }
+        let (_, answer) = app.ask(&headers, SHOW, json!({ "input": window("held") })).await;
+        assert_eq!(answer["data"]["setPresence"]["userErrors"], json!([]), "{answer}");
+        (began, answer["data"]["setPresence"]["presence"]["id"].clone())
+    };
     let mut watching = watch(address, &owner, board.id).await;
-    let mut windows = std::collections::BTreeSet::new();
+    let (mut windows, deadline) = (BTreeSet::new(), Instant::now() + PATIENCE);
     while windows.len() < 5 {
-        windows.insert(told(&mut watching, |presence| presence["isHere"] == true).await["id"].to_string());
+        shown(&[&removed, &deactivated]).await;
+        let here = async {
+            while windows.len() < 5 {
+                windows.insert(told(&mut watching, |presence| presence["isHere"] == true).await["id"].to_string());
+            }
+        };
+        let _ = timeout(Duration::from_secs(5), here).await;
+        assert!(Instant::now() < deadline, "{windows:?}");
     }
-    // The socket waits for 20 s, and who is merely silent stays for 30.
+    let (began, _) = shown(&[&removed, &deactivated]).await;
     let input = json!({ "boardId": id, "userId": removed.id.to_string() });
     let remove =
         "mutation ($input: RemoveCollaboratorInput!) { removeCollaborator(input: $input) { userErrors { message } } }";
     app.data(Some(&owner), remove, json!({ "input": input })).await;
     for _ in 0..2 {
         let gone = told(&mut watching, |presence| presence["isHere"] == false).await;
+        if began.elapsed() >= GONE_AFTER {
+            return false;
+        }
         assert_eq!(gone["user"]["id"], removed.id.to_string(), "{gone}");
     }
+    let (began, _) = shown(&[&deactivated]).await;
     app.sql.execute("UPDATE users SET is_active = false WHERE email LIKE 'deactivated%'", &[]).await.unwrap();
     for _ in 0..2 {
-        told(&mut watching, |presence| presence["isHere"] == false).await;
+        let gone = told(&mut watching, |presence| presence["isHere"] == false).await;
+        if began.elapsed() >= GONE_AFTER {
+            return false;
+        }
+        assert_eq!(gone["user"]["id"], deactivated.id.to_string(), "{gone}");
     }
+    let (began, held) = shown(&[]).await;
     app.sql.batch_execute("UPDATE board_shares SET revoked_at = now()").await.unwrap();
-    assert_eq!(told(&mut watching, |presence| presence["isHere"] == false).await["id"], held);
+    let gone = told(&mut watching, |presence| presence["isHere"] == false).await;
+    if began.elapsed() >= GONE_AFTER {
+        return false;
+    }
+    assert_eq!(gone["id"], held, "{gone}");
     assert_eq!(here(&app, &owner, board.id).await, Vec::<Value>::new());
+    true
 }

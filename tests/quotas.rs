@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     support::{
         app::{Account, TestApp},
+        cluster::connect,
         fixture::{Board, BoardBuilder, collaborator},
         sql::{value, values},
     },
@@ -108,6 +109,22 @@ async fn nodes_are_counted_over_all_boards_of_the_owner_whoever_adds_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_brought_back_is_counted_also_far_from_the_limits() {
+    let (app, owner) = limited("free nodes=150000").await;
+    let board = BoardBuilder::new(owner.id, "Board").nodes(3).make(&app).await;
+    let other = BoardBuilder::new(owner.id, "Other").make(&app).await;
+    let (id, node) = (board.id.to_string(), board.nodes[0].to_string());
+    let deleted = json!({ "boardId": id, "changes": [{ "deleteNode": { "id": node } }] });
+    done(&mutate(&app, &owner, "applyBoardChanges", "ApplyBoardChangesInput", "nodes { id }", deleted).await);
+    // As if so many were there, and known to be far from it a moment ago.
+    let many = "UPDATE board_stats SET node_count = 149998 WHERE board_id = $1::text::uuid";
+    assert_eq!(app.sql.execute(many, &[&other.id.0.to_string()]).await.unwrap(), 1);
+    let restored = json!({ "boardId": id, "changes": [{ "restoreNode": { "id": node } }] });
+    let restored = mutate(&app, &owner, "applyBoardChanges", "ApplyBoardChangesInput", "nodes { id }", restored).await;
+    assert_eq!(restored["userErrors"][0]["__typename"], "LimitError", "{restored}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bytes_are_exact_and_texts_that_grow_are_refused() {
     let (app, owner) = limited("free bytes=5000").await;
     let boards =
@@ -148,7 +165,7 @@ async fn copies_are_counted_by_the_day_and_by_what_they_add() {
     assert_eq!(values(&app.sql, WRONG_BYTES).await, [""; 0]);
     // Another plan, and nothing is limited.
     app.sql.batch_execute("UPDATE users SET subscription_tier = 'pro', updated_at = now()").await.unwrap();
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while !quota(&app, &owner).await["nodes"]["limit"].is_null() {
         assert!(std::time::Instant::now() < deadline, "the plan was never heard of");
     }
@@ -175,6 +192,35 @@ async fn counts_of_bytes_follow_every_change() {
         app.sql.batch_execute(change).await.unwrap();
         assert_eq!(values(&app.sql, WRONG_BYTES).await, [""; 0], "{change} on {id}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn boards_that_were_there_before_are_counted_while_others_write() {
+    let (app, owner) = limited("free boards=1000").await;
+    for number in 0..60 {
+        BoardBuilder::new(owner.id, &format!("Board {number}")).nodes(4).links(3).make(&app).await;
+    }
+    let before = "UPDATE board_stats SET stored_nodes = 0, stored_bytes = 0, living_bytes = 0, link_bytes = 0, bytes_counted = false";
+    app.sql.batch_execute(before).await.unwrap();
+    assert_eq!(values(&app.sql, WRONG_BYTES).await.len(), 60);
+    // One is held by somebody who writes, and adds to it.
+    let mut writer = connect(&app.url).await;
+    let writing = writer.transaction().await.unwrap();
+    let held = "UPDATE folder_nodes SET name = name || ' and more' WHERE node_id = (SELECT min(node_id::text)::uuid FROM folder_nodes)";
+    assert_eq!(writing.execute(held, &[]).await.unwrap(), 1);
+    let mut counted = 0;
+    loop {
+        let found = app.app.store.count_board_bytes().await.unwrap();
+        counted += found;
+        if found == 0 {
+            break;
+        }
+    }
+    assert_eq!((counted, values(&app.sql, WRONG_BYTES).await.len()), (59, 1));
+    writing.commit().await.unwrap();
+    assert_eq!(app.app.store.count_board_bytes().await.unwrap(), 1);
+    assert_eq!(values(&app.sql, WRONG_BYTES).await, Vec::<String>::new());
+    assert_eq!(app.app.store.count_board_bytes().await.unwrap(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

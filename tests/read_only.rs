@@ -6,8 +6,11 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use crate::support::{
-    app::{Account, TestApp},
+    app::{Account, TestApp, new_database},
+    cluster::{TestFolder, connect},
     fixture::BoardBuilder,
+    program::Server,
+    sql::{until, value},
 };
 
 const WRITE: &str = "mutation ($input: CreateBoardInput!) { createBoard(input: $input) { board { id } } }";
@@ -18,7 +21,7 @@ async fn writes(app: &TestApp, who: &Account, name: &str) -> Value {
 }
 
 async fn until_read_only(app: &TestApp, who: &Account, wanted: bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while app.data(Some(who), MODE, Value::Null).await["service"]["readOnly"] != wanted {
         assert!(Instant::now() < deadline, "never became read-only: {wanted}");
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -79,4 +82,35 @@ async fn a_database_that_takes_no_writes_makes_its_gateways_read_only() {
     app.sql.batch_execute(&format!("SET default_transaction_read_only = off; {}", switch("off"))).await.unwrap();
     until_read_only(&app, &owner, false).await;
     assert_eq!(writes(&app, &owner, "After").await.get("errors"), None);
+}
+
+/// What a server of these tests does without.
+const PLAIN: [(&str, &str); 2] = [("RAGBOARD_SEARCH_EMBEDDER", "none"), ("RAGBOARD_GRAPHIQL", "off")];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_to_read_only_makes_no_demo() {
+    let folder = TestFolder::new("read-only");
+    let variables = [&PLAIN[..], &[("RAGBOARD_READ_ONLY", "true")]].concat();
+    let server = Server::start_with(&folder.path().join("data"), &[], &variables).await;
+    let log = server.log();
+    assert!(log.contains("RAGBOARD is ready") && !log.contains("token of demo@"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_due_is_removed_when_writes_are_taken_again() {
+    let url = new_database().await;
+    let sql = connect(&url).await;
+    sql.batch_execute(
+        "INSERT INTO service_modes (name) VALUES ('read_only'); \
+         INSERT INTO idempotency_keys (principal_digest, key, request_digest, created_at) \
+         VALUES ('\\x00', 'old', '\\x00', now() - interval '25 hours')",
+    )
+    .await
+    .unwrap();
+    let folder = TestFolder::new("upkeep");
+    let variables = [&PLAIN[..], &[("DATABASE_URL", url.expose_secret())]].concat();
+    let _server = Server::start_with(&folder.path().join("data"), &[], &variables).await;
+    assert_eq!(value(&sql, "SELECT count(*) FROM idempotency_keys").await, "1");
+    sql.batch_execute("DELETE FROM service_modes").await.unwrap();
+    until(&sql, "SELECT count(*) = 0 FROM idempotency_keys").await;
 }

@@ -47,6 +47,14 @@ async fn half_a_minute_later(app: &TestApp) {
         .unwrap();
 }
 
+/// Lets a minute pass for everything that was used.
+async fn a_minute_later(app: &TestApp) {
+    app.sql
+        .execute("UPDATE refresh_tokens SET used_at = used_at - interval '61 s' WHERE used_at IS NOT NULL", &[])
+        .await
+        .unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_tabs_that_refresh_at_once_both_go_on() {
     let app = TestApp::new().await;
@@ -175,4 +183,85 @@ async fn a_token_that_has_expired_or_whose_account_was_deactivated_is_not_good()
         .await
         .unwrap();
     assert_eq!(refused(&app, &next["refreshToken"]).await, "UNAUTHENTICATED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_does_not_grow_and_yet_knows_every_copy() {
+    let app = TestApp::new().await;
+    let first = sign_up(&app, "ada@example.org").await;
+    let other = sign_in(&app, "ada@example.org").await;
+    let mut session = first.clone();
+    for _ in 0..5 {
+        session = refresh(&app, &session["refreshToken"]).await;
+        a_minute_later(&app).await;
+    }
+    assert_eq!(tokens(&app).await, 2 + 1, "the one that is good and the last used one, and that of the other session");
+    assert_eq!(email_of(&app, &session).await, "ada@example.org");
+    // Somebody makes up a token: that ends nothing.
+    let made_up = json!(first["refreshToken"].as_str().unwrap().replace("family_", "family_x"));
+    assert_eq!(refused(&app, &made_up).await, "UNAUTHENTICATED");
+    assert_eq!(email_of(&app, &session).await, "ada@example.org");
+    // A thief who kept the very first one: of it there is no row any more.
+    assert_eq!(refused(&app, &first["refreshToken"]).await, "UNAUTHENTICATED");
+    assert_eq!(refused(&app, &session["refreshToken"]).await, "UNAUTHENTICATED");
+    assert_eq!(email_of(&app, &session).await, Value::Null);
+    assert_eq!(email_of(&app, &refresh(&app, &other["refreshToken"]).await).await, "ada@example.org");
+    // Signing out with an old one ends the session, as with any.
+    let mut last = sign_in(&app, "ada@example.org").await;
+    let begun = last.clone();
+    for _ in 0..3 {
+        last = refresh(&app, &last["refreshToken"]).await;
+        a_minute_later(&app).await;
+    }
+    app.data(None, SIGN_OUT, json!({ "token": begun["refreshToken"] })).await;
+    assert_eq!(refused(&app, &last["refreshToken"]).await, "UNAUTHENTICATED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_began_with_an_older_version_knows_its_copies_too() {
+    let app = TestApp::new().await;
+    sign_up(&app, "ada@example.org").await;
+    app.sql
+        .batch_execute(
+            "INSERT INTO refresh_tokens (user_id, family_id, token_digest, expires_at) \
+             SELECT id, uuid_v7(), sha256('refresh_of_before'), now() + interval '1 day' FROM users",
+        )
+        .await
+        .unwrap();
+    let mut session = json!({ "refreshToken": "refresh_of_before" });
+    for _ in 0..3 {
+        session = refresh(&app, &session["refreshToken"]).await;
+        a_minute_later(&app).await;
+    }
+    assert_eq!(email_of(&app, &session).await, "ada@example.org");
+    assert_eq!(refused(&app, &json!("refresh_of_before")).await, "UNAUTHENTICATED");
+    assert_eq!(refused(&app, &session["refreshToken"]).await, "UNAUTHENTICATED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_goes_on_without_end_has_to_wait() {
+    let app = TestApp::new().await;
+    let session = sign_up(&app, "ada@example.org").await;
+    let other = sign_in(&app, "ada@example.org").await;
+    // As if it had gone on sixty times within the last moments.
+    let digest = ragboard::access::token_digest(session["refreshToken"].as_str().unwrap()).to_vec();
+    app.sql
+        .execute(
+            "INSERT INTO refresh_tokens (user_id, family_id, token_digest, expires_at, used_at) \
+             SELECT t.user_id, t.family_id, sha256(n::text::bytea), t.expires_at, now() \
+             FROM refresh_tokens t, generate_series(1, 60) n WHERE t.token_digest = $1",
+            &[&digest],
+        )
+        .await
+        .unwrap();
+    let answer = app.answer(None, REFRESH, json!({ "token": session["refreshToken"] })).await;
+    let error = &answer["errors"][0];
+    assert_eq!(error["extensions"]["code"], "RATE_LIMITED", "{answer}");
+    assert!(error["message"].as_str().unwrap().contains("try again in "), "{answer}");
+    assert_eq!(email_of(&app, &refresh(&app, &other["refreshToken"]).await).await, "ada@example.org");
+    // Nothing was used up by that.
+    a_minute_later(&app).await;
+    let next = refresh(&app, &session["refreshToken"]).await;
+    assert_eq!(email_of(&app, &next).await, "ada@example.org");
+    assert_eq!(tokens(&app).await, 2 + 2);
 }

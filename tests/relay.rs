@@ -2,6 +2,7 @@
 //! told to look by themselves.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -21,6 +22,7 @@ use crate::support::{
     app::{TestApp, new_database},
     cluster::connect,
     fixture::BoardBuilder,
+    patience::PATIENCE,
     proxy::Proxy,
     sql::until,
 };
@@ -43,7 +45,7 @@ impl Ear {
     }
 
     async fn until(&self, what: &str, holds: impl Fn(&[Heard]) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + PATIENCE;
         while !holds(&self.0.lock().unwrap()) {
             assert!(Instant::now() < deadline, "never heard {what}: {:?}", self.0.lock().unwrap());
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -52,6 +54,16 @@ impl Ear {
 
     fn boards(&self) -> usize {
         count(&self.0.lock().unwrap())
+    }
+
+    /// The boards of all messages.
+    fn heard(&self) -> BTreeSet<BoardId> {
+        let heard = self.0.lock().unwrap();
+        let boards = heard.iter().filter_map(|heard| match heard {
+            Heard::Boards(boards) => Some(boards),
+            Heard::Any => None,
+        });
+        boards.flatten().copied().collect()
     }
 }
 
@@ -73,23 +85,25 @@ async fn what_one_process_tells_the_others_hear() {
         ear.until("that it listens", |heard| heard.contains(&Heard::Any)).await;
     }
     let boards: Vec<BoardId> = (0..1_000).map(|_| BoardId::generate()).collect();
-    boards.iter().chain(&boards[..10]).for_each(|board| one.changed(*board));
+    let mut told = 0;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        boards.iter().chain(&boards[..10]).for_each(|board| one.changed(*board));
+        told += 1;
+        let last = Instant::now() + Duration::from_secs(5);
+        let all = |ear: &Ear| ear.heard().len() >= boards.len();
+        while !(all(&ear) && all(&other_ear)) && Instant::now() < last {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        if all(&ear) && all(&other_ear) {
+            break;
+        }
+        // What cannot be told in time is not told: waking is a hint.
+        assert!(Instant::now() < deadline, "{} and {} boards", ear.heard().len(), other_ear.heard().len());
+    }
     for ear in [&ear, &other_ear] {
-        ear.until("all boards", |heard| count(heard) >= 1_000).await;
-        let mut heard: Vec<BoardId> = ear
-            .0
-            .lock()
-            .unwrap()
-            .iter()
-            .flat_map(|heard| match heard {
-                Heard::Boards(boards) => boards.clone(),
-                Heard::Any => Vec::new(),
-            })
-            .collect();
-        heard.sort_unstable();
-        heard.dedup();
-        assert_eq!(heard, boards);
-        assert!(ear.0.lock().unwrap().len() < 100, "a storm is a few messages");
+        assert_eq!(ear.heard().into_iter().collect::<Vec<_>>(), boards);
+        assert!(ear.0.lock().unwrap().len() < 100 * told, "a storm is a few messages");
     }
     assert_eq!(own_ear.boards(), 0);
 }
@@ -99,15 +113,17 @@ async fn after_a_lost_connection_everybody_looks() {
     let url = new_database().await;
     let (proxy, along) = Proxy::to_database(&url).await;
     let ((teller, _), (_hearer, ear)) = (relay(&url), relay(&along));
-    ear.until("that it listens", |heard| heard.len() == 1).await;
+    ear.until("that it listens", |heard| !heard.is_empty()).await;
+    let before = ear.0.lock().unwrap().len();
     proxy.cut();
     let gone = "SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'ragboard wake' AND datname = current_database()";
     until(&connect(&url).await, gone).await;
     proxy.resume();
-    ear.until("to look by itself", |heard| heard.len() == 2).await;
-    assert_eq!(*ear.0.lock().unwrap(), [Heard::Any, Heard::Any]);
+    // Where its connection is given up on because the machine is slow, it is told so once more.
+    ear.until("to look by itself", |heard| heard.len() > before).await;
+    assert!(ear.0.lock().unwrap().iter().all(|heard| *heard == Heard::Any));
     let board = BoardId::generate();
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + PATIENCE;
     while ear.boards() == 0 {
         teller.changed(board);
         assert!(Instant::now() < deadline, "nothing is heard on the new connection");

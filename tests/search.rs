@@ -1,6 +1,6 @@
 //! Search as clients have it: by words and by meaning, with scores, spans and the truth about how it was done.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ragboard::{
     domain::{GenerationState, IndexSpec, NodeId, SearchIndex},
@@ -15,6 +15,7 @@ use crate::{
         app::{Account, TestApp},
         fixture::{Board, BoardBuilder, collaborator},
         library::{FOUND, Library, TEXTS, models, search_board, titles},
+        patience::PATIENCE,
         sql::{value, values},
     },
     writes::{done, mutate},
@@ -117,7 +118,7 @@ async fn an_empty_title_is_no_reason_to_have_no_text() {
         let input = json!({ "boardId": library.board.id.to_string(), "title": title, "content": content });
         let made = library.app.data(Some(&library.owner), create, json!({ "input": input })).await;
         let id = json!({ "id": made["it"]["node"]["id"] });
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let status =
                 library.app.data(Some(&library.owner), document, id.clone()).await["node"]["embeddingStatus"].take();
@@ -125,7 +126,7 @@ async fn an_empty_title_is_no_reason_to_have_no_text() {
                 break;
             }
             assert_eq!(status, "PENDING", "{title} {content}");
-            assert!(std::time::Instant::now() < deadline, "{title} {content}");
+            assert!(Instant::now() < deadline, "{title} {content}");
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     }
@@ -225,7 +226,7 @@ async fn nobody_finds_what_they_may_not_see() {
 
 /// Waits until somebody who was let in past the gateway sees the board.
 async fn seen(app: &TestApp, who: &Account, board: &Board) {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + PATIENCE;
     let document = "query ($id: ID!) { board(id: $id) { id } }";
     while app.data(Some(who), document, json!({ "id": board.id.to_string() })).await["board"].is_null() {
         assert!(Instant::now() < deadline, "never saw the board");
@@ -418,16 +419,26 @@ async fn what_was_asked_before_costs_one_look_and_one_that_is_new_a_fixed_number
     library.search(json!({ "query": "warm up" })).await;
     app.app.cached.settled().await;
     library.search(json!({ "query": "warm up again" })).await;
-    let before = app.statements();
-    library.search(json!({ "query": "row locks" })).await;
-    let new = app.statements_since(&before);
-    assert_eq!(
-        new,
-        ["chunks.by_id", "search.ground", "search.ground", "search.meant_words", "search.rank", "search.terms"]
-    );
-    let before = app.statements();
-    library.search(json!({ "query": "row locks" })).await;
-    assert_eq!(app.statements_since(&before), ["chunks.by_id", "search.ground", "search.meant_words"]);
+    let deadline = Instant::now() + PATIENCE;
+    for again in 0.. {
+        // Asked once more, the same words are another question.
+        let question = json!({ "query": format!("row locks{}", " again".repeat(again)) });
+        app.current().await;
+        let before = app.statements();
+        library.search(question.clone()).await;
+        let new = app.statements_since(&before);
+        let before = app.statements();
+        library.search(question).await;
+        let known = app.statements_since(&before);
+        if new
+            == ["chunks.by_id", "search.ground", "search.ground", "search.meant_words", "search.rank", "search.terms"]
+            && known == ["chunks.by_id", "search.ground", "search.meant_words"]
+        {
+            break;
+        }
+        // While a look of the cache is late, reads pass memory, and rightly.
+        assert!(Instant::now() < deadline, "{new:?}, then {known:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

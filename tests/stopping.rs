@@ -25,7 +25,14 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const FOR_EVER: &str = "3600";
 
 async fn start(data: &Path, drain: &str) -> Server {
-    Server::start_with(data, &[], &[("RAGBOARD_DRAIN", drain), ("RAGBOARD_SEARCH_EMBEDDER", "none")]).await
+    let variables = [
+        ("RAGBOARD_DRAIN", drain),
+        ("RAGBOARD_SEARCH_EMBEDDER", "none"),
+        // Nothing that waits for a lock of the test gives up by itself.
+        ("DATABASE_POOL_TIMEOUT", "300"),
+        ("RAGBOARD_REQUEST_TIMEOUT", "300"),
+    ];
+    Server::start_with(data, &[], &variables).await
 }
 
 /// A connection to the own PostgreSQL of a server.

@@ -29,7 +29,8 @@ use crate::support::{
     sql::{until, value},
 };
 
-const LONG: Duration = Duration::from_secs(30);
+/// Longer than anything takes that is not to take as long as this.
+const LONG: Duration = Duration::from_secs(600);
 
 fn settings(pool_size: u32, pool_timeout: Duration, statement_timeout: Duration) -> DatabaseConfig {
     let defaults = Config::load(&Sources::default()).unwrap().database;
@@ -86,7 +87,7 @@ async fn a_full_pool_says_so_after_its_timeout_and_recovers() {
         let error = read(&store).await.unwrap_err();
         let took = began.elapsed();
         assert_eq!(error.code(), Code::Overloaded);
-        assert!(took >= Duration::from_millis(200) && took < Duration::from_secs(5), "{took:?}");
+        assert!(took >= Duration::from_millis(200) && took < LONG / 2, "{took:?}");
     }
     locker.batch_execute("COMMIT").await.unwrap();
     holder.await.unwrap().unwrap();
@@ -98,7 +99,7 @@ async fn a_full_pool_says_so_after_its_timeout_and_recovers() {
 #[tokio::test]
 async fn a_slow_statement_ends_with_its_timeout() {
     let url = new_database().await;
-    let store = open(&url, &settings(1, LONG, Duration::from_millis(200))).await;
+    let store = open(&url, &settings(1, LONG, Duration::from_secs(3))).await;
     let locker = connect(&url).await;
     locker.batch_execute(LOCK).await.unwrap();
     let began = Instant::now();

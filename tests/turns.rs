@@ -4,20 +4,24 @@
 use std::time::Duration;
 
 use futures_util::{
-    StreamExt,
+    SinkExt, StreamExt,
     future::{join, join_all},
     stream::FuturesUnordered,
 };
 use ragboard::domain::BoardId;
 use serde_json::{Value, json};
+use tokio::net::TcpSocket;
 use tokio_postgres::Client;
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{
     app::{Account, TestApp, new_database},
     cluster::connect,
-    fixture::BoardBuilder,
+    fixture::{BoardBuilder, share},
+    patience::PATIENCE,
+    program,
     socket::{Socket, start},
-    sql::until,
+    sql::{until, waiting},
 };
 
 /// Waits for the lock of the test.
@@ -106,6 +110,94 @@ async fn what_waits_of_one_caller_is_bounded() {
     assert!(answers.iter().all(|answer| answer.get("errors").is_none()), "{answers:?}");
 }
 
+async fn ask_by_link(app: &TestApp, token: &str, board: BoardId) -> Value {
+    app.ask(&[("x-share-token", token), PAST_MEMORY], STUCK, id(board)).await.1
+}
+
+#[tokio::test]
+async fn guests_at_one_address_are_one_caller_whatever_links_they_hold() {
+    let settings = [("RAGBOARD_MAX_OPERATIONS_PER_CALLER", "1"), ("RAGBOARD_MAX_WAITING_PER_CALLER", "1")];
+    let app = TestApp::with(&settings).await;
+    let owner = app.account("owner@example.org").await;
+    let board = BoardBuilder::new(owner.id, "Stuck").make(&app).await;
+    let tokens = ["a first token", "a second token", "a third token"];
+    for token in tokens {
+        share(&app, &board, owner.id, token, &[]).await;
+    }
+    let locker = connect(&app.url).await;
+    locker.batch_execute(LOCK).await.unwrap();
+    let mut asked: FuturesUnordered<_> = tokens.iter().map(|token| ask_by_link(&app, token, board.id)).collect();
+    // One runs, one waits; the third is told.
+    let refused = tokio::time::timeout(PATIENCE, asked.next()).await.expect("each link is a caller").unwrap();
+    assert_eq!(refused["errors"][0]["extensions"]["code"], "RATE_LIMITED", "{refused}");
+    locker.batch_execute("COMMIT").await.unwrap();
+    let answers: Vec<Value> = asked.collect().await;
+    assert!(answers.iter().all(|answer| answer.get("errors").is_none()), "{answers:?}");
+}
+
+/// Says so much on a socket that nobody reads that the server can say nothing more, and hears nothing more, either.
+async fn fill(socket: &mut Socket) {
+    let ping = Message::text(json!({ "type": "ping", "payload": "x".repeat(900) }).to_string());
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while let Ok(sent) = tokio::time::timeout(Duration::from_secs(1), socket.0.send(ping.clone())).await {
+        sent.unwrap();
+        assert!(tokio::time::Instant::now() < deadline, "the server reads on and on");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_for_on_a_socket_is_done_though_nobody_reads_it() {
+    let settings = [("DATABASE_POOL_TIMEOUT", "300"), ("RAGBOARD_REQUEST_TIMEOUT", "300")];
+    let app = TestApp::with(&settings).await;
+    let owner = app.account("owner@example.org").await;
+    let board = BoardBuilder::new(owner.id, "Before").make(&app).await;
+    let address = app.listen().await;
+    let (admin, locker) = (connect(&app.url).await, connect(&app.url).await);
+    let lock = format!("BEGIN; SELECT id FROM boards WHERE id = '{}' FOR UPDATE", board.id.0);
+    locker.batch_execute(&lock).await.unwrap();
+    // A window this small is full soon.
+    let small = TcpSocket::new_v4().unwrap();
+    small.set_recv_buffer_size(4096).unwrap();
+    let mut socket = Socket::silent(small.connect(address).await.unwrap(), &[]).await.unwrap();
+    let credentials = json!({ "Authorization": format!("Bearer {}", owner.token) });
+    socket.send(json!({ "type": "connection_init", "payload": credentials })).await;
+    assert_eq!(socket.next().await["type"], "connection_ack");
+    let rename = "mutation ($id: ID!) { updateBoard(input: { id: $id, name: \"After\" }) { userErrors { message } } }";
+    let payload = json!({ "query": rename, "variables": id(board.id) });
+    socket.send(json!({ "id": "rename", "type": "subscribe", "payload": payload })).await;
+    until(&admin, &waiting(1)).await;
+    fill(&mut socket).await;
+    locker.batch_execute("COMMIT").await.unwrap();
+    // Had it stopped halfway, it would be given up with the socket.
+    until(&admin, &format!("SELECT name = 'After' FROM boards WHERE id = '{}'", board.id.0)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_for_on_sockets_and_streams_has_its_time() {
+    let settings =
+        [("RAGBOARD_REQUEST_TIMEOUT", "1"), ("DATABASE_STATEMENT_TIMEOUT", "300"), ("DATABASE_POOL_TIMEOUT", "300")];
+    let app = TestApp::with(&settings).await;
+    let owner = app.account("owner@example.org").await;
+    let board = BoardBuilder::new(owner.id, "Stuck").make(&app).await;
+    let address = app.listen().await;
+    let locker = connect(&app.url).await;
+    locker.batch_execute(LOCK).await.unwrap();
+    let payload = json!({ "query": STUCK, "variables": id(board.id) });
+    let mut socket = Socket::of(address, &owner).await;
+    socket.send(json!({ "id": "1", "type": "subscribe", "payload": payload })).await;
+    let answer = socket.next().await;
+    assert_eq!(answer["payload"]["errors"][0]["extensions"]["code"], "TIMEOUT", "{answer}");
+    assert_eq!(socket.next().await, json!({ "id": "1", "type": "complete" }));
+    let request = program::client()
+        .post(format!("http://{address}/graphql"))
+        .header("authorization", format!("Bearer {}", owner.token))
+        .header("content-type", "application/json")
+        .header("accept", "text/event-stream");
+    let told = async { request.body(payload.to_string()).send().await.unwrap().text().await.unwrap() };
+    let told = tokio::time::timeout(PATIENCE, told).await.expect("it never ends");
+    assert!(told.contains("\"TIMEOUT\"") && told.contains("event: complete"), "{told}");
+}
+
 #[tokio::test]
 async fn who_follows_needs_no_turn() {
     let app = TestApp::with(&[("RAGBOARD_MAX_OPERATIONS_PER_CALLER", "1")]).await;
@@ -136,7 +228,7 @@ async fn who_follows_needs_no_turn() {
 
 #[tokio::test]
 async fn no_operation_needs_a_second_connection_while_it_has_one() {
-    let settings = [("DATABASE_POOL_SIZE", "1"), ("DATABASE_MAX_OVERFLOW", "0"), ("DATABASE_POOL_TIMEOUT", "20")];
+    let settings = [("DATABASE_POOL_SIZE", "1"), ("DATABASE_MAX_OVERFLOW", "0"), ("DATABASE_POOL_TIMEOUT", "60")];
     let app = TestApp::with(&settings).await;
     let owner = app.account("owner@example.org").await;
     let board = BoardBuilder::new(owner.id, "Narrow").nodes(20).links(5).make(&app).await;
@@ -221,7 +313,7 @@ async fn writers_of_a_board_that_is_locked_wait_without_connections() {
     let settings = [
         ("DATABASE_POOL_SIZE", "2"),
         ("DATABASE_MAX_OVERFLOW", "0"),
-        ("DATABASE_POOL_TIMEOUT", "4"),
+        ("DATABASE_POOL_TIMEOUT", "60"),
         ("RAGBOARD_MAX_OPERATIONS_PER_CALLER", "100"),
         ("RAGBOARD_REQUEST_TIMEOUT", "300"),
     ];

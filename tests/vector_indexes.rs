@@ -132,7 +132,9 @@ async fn a_build_that_was_cut_off_leaves_nothing_behind_for_long() {
     reader.batch_execute("ROLLBACK").await.unwrap();
     let left = indexes.of(&generation).await.unwrap();
     assert_eq!((left.len(), left[0].is_valid), (1, false));
-    until(&app.sql, "SELECT NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory')").await;
+    let is_free = "SELECT NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' \
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))";
+    until(&app.sql, is_free).await;
     let built = built(&indexes, &generation, Some(hnsw())).await;
     assert_eq!(built.dropped, [left[0].name.clone()]);
     assert_eq!(indexes.of(&generation).await.unwrap().len(), 1);

@@ -1,10 +1,12 @@
 //! Changing what lies on boards: payloads, refusals, batches, folders, idempotency, and memory that is right afterwards.
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::support::{
     app::{Account, TestApp},
     fixture::{Board, BoardBuilder, collaborator, folder_tree},
+    patience::PATIENCE,
 };
 
 const ERRORS: &str = "userErrors { __typename message path ... on ConflictError { fields current { id } } \
@@ -260,12 +262,6 @@ async fn moving_500_nodes_takes_a_handful_of_statements() {
         let change = |id: &ragboard::domain::NodeId| json!({ "moveNode": { "id": id.to_string(), "position": { "x": by, "y": by } } });
         board.nodes.iter().map(change).collect()
     };
-    let mut counts = Vec::new();
-    for by in [1.0, 2.0] {
-        let before = app.statements();
-        done(&batch(&app, &owner, &board, moved(by)).await);
-        counts.push(app.statements_since(&before));
-    }
     let expected = [
         "change.board",
         "change.committed_board",
@@ -277,12 +273,27 @@ async fn moving_500_nodes_takes_a_handful_of_statements() {
         "change.update_nodes",
         "change.version",
     ];
-    assert_eq!(counts[1], expected);
-    // What was written is in memory: the next reader asks the database nothing but long texts.
-    let before = app.statements();
-    let data = app.data(Some(&owner), EVERYTHING, variables).await;
-    assert_eq!(data["board"]["nodes"]["nodes"][0]["position"], json!({ "x": 2.0, "y": 2.0 }));
-    assert_eq!(app.statements_since(&before), ["nodes.texts"]);
+    let (mut by, deadline) = (0.0, Instant::now() + PATIENCE);
+    loop {
+        app.current().await;
+        let mut written = Vec::new();
+        for _ in 0..2 {
+            by += 1.0;
+            let before = app.statements();
+            done(&batch(&app, &owner, &board, moved(by)).await);
+            written = app.statements_since(&before);
+        }
+        // What was written is in memory: the next reader asks the database nothing but long texts.
+        let before = app.statements();
+        let data = app.data(Some(&owner), EVERYTHING, variables.clone()).await;
+        assert_eq!(data["board"]["nodes"]["nodes"][0]["position"], json!({ "x": by, "y": by }));
+        let read = app.statements_since(&before);
+        if written == expected && read == ["nodes.texts"] {
+            break;
+        }
+        // While a look of the cache is late, reads pass memory, and rightly.
+        assert!(Instant::now() < deadline, "{written:?}, then {read:?}");
+    }
     same_past_memory(&app, &owner, &board).await;
 }
 

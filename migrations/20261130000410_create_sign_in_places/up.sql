@@ -12,3 +12,5 @@ COMMENT ON COLUMN sign_in_places.user_id IS 'The account.';
 COMMENT ON COLUMN sign_in_places.place_digest IS 'SHA-256 of the address with the e-mail address of the account, or of the token of the device.';
 COMMENT ON COLUMN sign_in_places.is_device IS 'Whether it is a device, else it is an address.';
 COMMENT ON COLUMN sign_in_places.last_used_at IS 'When the account was last signed in to from there.';
+
+CREATE INDEX sign_in_places_age ON sign_in_places (last_used_at);

@@ -1,5 +1,6 @@
 SET LOCAL lock_timeout = '5s';
 
+DROP FUNCTION board_bytes_count(integer);
 DROP FUNCTION account_usage(uuid, boolean);
 DROP TRIGGER connections_bytes_insert ON connections;
 DROP TRIGGER connections_bytes_update ON connections;
@@ -21,4 +22,4 @@ DROP FUNCTION board_bytes_follow_nodes();
 DROP FUNCTION board_bytes_recount(uuid[]);
 DROP FUNCTION node_bytes(uuid);
 DROP TABLE account_copies;
-ALTER TABLE board_stats DROP COLUMN living_bytes, DROP COLUMN stored_nodes, DROP COLUMN stored_bytes, DROP COLUMN link_bytes;
+ALTER TABLE board_stats DROP COLUMN living_bytes, DROP COLUMN stored_nodes, DROP COLUMN stored_bytes, DROP COLUMN link_bytes, DROP COLUMN bytes_counted;

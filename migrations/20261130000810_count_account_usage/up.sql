@@ -2,15 +2,23 @@
 
 SET LOCAL lock_timeout = '5s';
 
+-- In the order in which those who write take them, so that nobody waits in a circle.
+LOCK TABLE nodes, resource_nodes, chat_nodes, folder_nodes, connections, board_stats IN SHARE ROW EXCLUSIVE MODE;
+
 ALTER TABLE board_stats
     ADD COLUMN living_bytes bigint NOT NULL DEFAULT 0,
     ADD COLUMN stored_nodes integer NOT NULL DEFAULT 0,
     ADD COLUMN stored_bytes bigint NOT NULL DEFAULT 0,
-    ADD COLUMN link_bytes bigint NOT NULL DEFAULT 0;
+    ADD COLUMN link_bytes bigint NOT NULL DEFAULT 0,
+    ADD COLUMN bytes_counted boolean NOT NULL DEFAULT false;
+-- What is there already is counted while servers run (board_bytes_count); what comes is counted from the start.
+ALTER TABLE board_stats ALTER COLUMN bytes_counted SET DEFAULT true;
+CREATE INDEX board_stats_not_counted ON board_stats (board_id) WHERE NOT bytes_counted;
 COMMENT ON COLUMN board_stats.living_bytes IS 'Bytes of texts, prompts, descriptions and metadata of living nodes.';
 COMMENT ON COLUMN board_stats.stored_nodes IS 'Nodes, deleted ones included.';
 COMMENT ON COLUMN board_stats.stored_bytes IS 'Bytes as in living_bytes, deleted nodes included.';
 COMMENT ON COLUMN board_stats.link_bytes IS 'Bytes of labels, styles and metadata of links.';
+COMMENT ON COLUMN board_stats.bytes_counted IS 'Whether the bytes are those of all that is there; before, only of what came or changed since.';
 
 CREATE TABLE account_copies (
     user_id uuid PRIMARY KEY CONSTRAINT account_copies_user_exists REFERENCES users (id) ON DELETE CASCADE,
@@ -195,19 +203,21 @@ END
 $$;
 COMMENT ON FUNCTION account_usage(uuid, boolean) IS 'What an account uses: living things, what is stored with deleted things, copies of today.';
 
--- What is there already, in one pass: a second or two for a hundred thousand nodes.
-UPDATE board_stats s SET stored_nodes = t.nodes, stored_bytes = t.bytes, living_bytes = t.living
-FROM (SELECT n.board_id, count(*) AS nodes, sum(m.bytes) AS bytes, coalesce(sum(m.bytes) FILTER (WHERE n.deleted_at IS NULL), 0) AS living
-    FROM nodes n LEFT JOIN resource_nodes r ON r.node_id = n.id LEFT JOIN chat_nodes c ON c.node_id = n.id
-    LEFT JOIN folder_nodes f ON f.node_id = n.id
-    CROSS JOIN LATERAL (SELECT octet_length(n.metadata::text)::bigint
-        + coalesce(octet_length(r.title), 0) + coalesce(octet_length(r.content), 0) + coalesce(octet_length(r.url), 0)
-        + coalesce(octet_length(r.extracted_text), 0) + coalesce(octet_length(r.summary), 0)
-        + coalesce(octet_length(r.metadata::text), 0)
-        + coalesce(octet_length(c.system_prompt), 0)
-        + coalesce(octet_length(f.name), 0) + coalesce(octet_length(f.description), 0) AS bytes) AS m
-    GROUP BY n.board_id) AS t
-WHERE t.board_id = s.board_id;
-UPDATE board_stats s SET link_bytes = l.bytes
-FROM (SELECT l.board_id, sum(coalesce(octet_length(l.label), 0) + octet_length(l.style::text) + octet_length(l.metadata::text)) AS bytes
-    FROM connections l GROUP BY l.board_id) AS l WHERE l.board_id = s.board_id;
+-- Boards that others hold at the moment are left for the next call.
+CREATE FUNCTION board_bytes_count(most integer) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, public
+AS $$
+DECLARE
+    boards uuid[];
+BEGIN
+    boards := ARRAY(SELECT board_id FROM board_stats WHERE NOT bytes_counted ORDER BY board_id LIMIT most FOR NO KEY UPDATE SKIP LOCKED);
+    PERFORM board_bytes_recount(boards);
+    UPDATE board_stats s SET bytes_counted = true, link_bytes = (
+        SELECT coalesce(sum(coalesce(octet_length(l.label), 0) + octet_length(l.style::text) + octet_length(l.metadata::text)), 0)
+        FROM connections l WHERE l.board_id = s.board_id)
+    WHERE s.board_id = ANY (boards);
+    RETURN cardinality(boards);
+END
+$$;
+COMMENT ON FUNCTION board_bytes_count(integer) IS 'Counts the bytes of so many boards that were there before they were counted; how many it found.';

@@ -1,12 +1,12 @@
 //! For whom work is done: what turns, bounds and quotas are counted by, so that one caller never stops the others.
 //!
-//! A caller is coarser than a viewer: an account is one caller however many keys and sockets it uses. It says nothing about
-//! what may be seen; that is `permission.rs`.
+//! A caller is coarser than a viewer: an account is one caller however many keys and sockets it uses, and guests at one
+//! address are one whatever share links they hold. It says nothing about what may be seen; that is `permission.rs`.
 
 use std::future::Future;
 
 use super::Viewer;
-use crate::domain::{ClientAddress, ShareId, UserId};
+use crate::domain::{ClientAddress, UserId};
 
 tokio::task_local! {
     static CALLER: Caller;
@@ -17,9 +17,7 @@ tokio::task_local! {
 pub enum Caller {
     /// An account, in person or through any of its API keys.
     Account(UserId),
-    /// Whoever holds this share link and has no account.
-    Share(ShareId),
-    /// Nobody in particular, from this address.
+    /// Whoever has no account, from this address. An account makes many share links, so a link is no name.
     Address(ClientAddress),
     /// The program itself: background work.
     System,
@@ -32,11 +30,7 @@ impl Caller {
         if viewer.is_system() {
             return Caller::System;
         }
-        match (viewer.user(), viewer.share()) {
-            (Some(user), _) => Caller::Account(user.id),
-            (None, Some(held)) => Caller::Share(held.share().id),
-            (None, None) => Caller::Address(address),
-        }
+        viewer.user().map_or(Caller::Address(address), |user| Caller::Account(user.id))
     }
 
     /// The caller for whom the current task works; the program itself where none was named.

@@ -2,7 +2,6 @@
 
 pub mod authority;
 pub mod caller;
-mod hash_turns;
 pub mod jwks;
 pub mod permission;
 pub mod secret_hash;
@@ -16,5 +15,5 @@ pub use jwks::{KeySet, KeySetTimes};
 pub use permission::Granted;
 pub use secret_hash::{SecretHasher, token_digest};
 pub use token::{Claims, Tokens};
-pub use turns::{Turn, TurnLimits, Turns};
+pub use turns::{Priority, Turn, TurnLimits, Turns};
 pub use viewer::{Bearer, HeldShare, Viewer};

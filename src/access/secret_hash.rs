@@ -4,10 +4,7 @@
 //! of milliseconds. Callers take turns at it (`turns.rs`), so that whoever sends many does not get all of the machine. Tokens are looked up by
 //! their SHA-256, which needs no comparison in constant time.
 
-use super::{
-    Caller,
-    hash_turns::{Standing, Turns},
-};
+use super::{Caller, Priority, TurnLimits, Turns};
 use crate::domain::{Error, Result};
 use argon2::{
     Argon2, Params,
@@ -31,7 +28,7 @@ const DUMMY_SALT: [u8; 16] = *b"no such password";
 #[derive(Clone)]
 pub struct SecretHasher {
     turns: Turns,
-    standing: Standing,
+    priority: Priority,
 }
 
 impl Default for SecretHasher {
@@ -44,19 +41,22 @@ impl SecretHasher {
     /// At most `parallel` hashes at a time, and `waiting` more that wait for their turn; of one caller an eighth of that.
     #[must_use]
     pub fn new(parallel: usize, waiting: usize) -> Self {
-        SecretHasher { turns: Turns::new(parallel, waiting, (waiting / 8).max(16)), standing: Standing::Stranger }
+        let of_one = (waiting / 8).max(16);
+        let limits = TurnLimits { at_once: parallel, share: parallel, waiting: of_one, waiting_in_all: waiting };
+        SecretHasher { turns: Turns::new(limits), priority: Priority::Normal }
     }
 
     /// The same hasher for somebody of whom something good is known, who goes before strangers. Accounts do so anyway.
     #[must_use]
     pub fn favouring(&self) -> Self {
-        SecretHasher { turns: self.turns.clone(), standing: Standing::Favoured }
+        SecretHasher { turns: self.turns.clone(), priority: Priority::High }
     }
 
     /// The hash to store, in PHC form with its parameters and a salt of its own.
     ///
     /// # Errors
-    /// `InvalidArgument` above [`MAX_PASSWORD_BYTES`], `Overloaded` when too many are waiting.
+    /// `InvalidArgument` above [`MAX_PASSWORD_BYTES`]; `RateLimited` when too many wait for this caller, `Overloaded` when too
+    /// many wait at all.
     pub async fn hash(&self, password: &SecretString) -> Result<String> {
         self.work(password, |password| {
             Argon2::default().hash_password(password).map(|hash| hash.to_string()).map_err(Error::internal)
@@ -119,11 +119,11 @@ impl SecretHasher {
             return Err(Error::invalid(format!("A password has at most {MAX_PASSWORD_BYTES} bytes")));
         }
         let caller = Caller::current();
-        let standing = match caller {
-            Caller::Account(_) | Caller::System => Standing::Favoured,
-            Caller::Share(_) | Caller::Address(_) => self.standing,
+        let priority = match caller {
+            Caller::Account(_) | Caller::System => Priority::High,
+            Caller::Address(_) => self.priority,
         };
-        let turn = self.turns.take(caller, standing).await?;
+        let turn = self.turns.take_with(caller, priority).await?;
         let password = password.clone();
         // The turn goes along: a request that is given up frees its place only when its hash is really done.
         let work = move || {
@@ -234,11 +234,12 @@ mod tests {
     async fn the_queue_is_bounded_and_empties() {
         let hasher = SecretHasher::new(2, 3);
         let password = SecretString::from("x");
-        let results = join_all((0..9).map(|_| hasher.verify_dummy(&password))).await;
+        let from = Caller::Address(IpAddr::from([192, 0, 2, 1]).into());
+        let results = join_all((0..9).map(|_| from.scope(hasher.verify_dummy(&password)))).await;
         let refused = results.iter().filter(|result| result.as_ref().is_err_and(|e| e.code() == Code::Overloaded));
         assert_eq!(refused.count(), 4);
         assert!(hasher.verify_dummy(&password).await.is_ok());
-        let again = join_all((0..5).map(|_| hasher.verify_dummy(&password))).await;
+        let again = join_all((0..5).map(|_| from.scope(hasher.verify_dummy(&password)))).await;
         assert!(again.iter().all(Result::is_ok), "no place is lost");
     }
 

@@ -1,6 +1,6 @@
 //! Boards with their people, from memory where it is known to be true, and how subscribers hear that one has changed.
 //!
-//! The rows are kept in `mod.rs`, and looked at in `coherence.rs`.
+//! Which rows are kept is decided in `known.rs`; they are looked at in `coherence.rs`.
 
 use std::{
     sync::{Arc, PoisonError},
@@ -62,7 +62,8 @@ impl<S: Source + Clone + 'static> Boards for Cached<S> {
             // Of many who miss the same board at once (all who follow it), one reads it, and the others find it in memory.
             [id] if self.is_current() => {
                 let reading = self.0.reading.get_with(id, Arc::default).lock_owned();
-                // Who reads may have to wait for a connection: nobody waits for long behind that.
+                // Who reads may have to wait for a connection: nobody waits for long behind that. What it finds is in
+                // memory only if the board was not forgotten since it began.
                 let reading = tokio::time::timeout(READ_BY_ANOTHER_WITHIN, reading).await.ok();
                 if let Some(record) = self.0.records.get(&id).filter(|_| self.is_current()) {
                     missing.iter().for_each(|(place, _)| {
@@ -76,9 +77,10 @@ impl<S: Source + Clone + 'static> Boards for Cached<S> {
             }
             _ => None,
         };
+        let began = self.0.forgotten.boards.mark();
         for ((place, _), record) in missing.into_iter().zip(self.0.source.boards(&wanted).await?) {
             if let Some(record) = &record {
-                self.keep(record);
+                self.0.keep(record, began);
             }
             if let Some(answer) = answers.get_mut(place) {
                 *answer = record;
@@ -88,14 +90,16 @@ impl<S: Source + Clone + 'static> Boards for Cached<S> {
     }
 
     async fn board_now(&self, id: BoardId) -> Result<Option<Arc<BoardRecord>>> {
+        let began = self.0.forgotten.boards.mark();
         let record = self.0.source.board_now(id).await?;
-        record.iter().for_each(|record| self.keep(record));
+        record.iter().for_each(|record| self.0.keep(record, began));
         Ok(record)
     }
 
     async fn board_page(&self, list: &BoardList, page: &PageRequest) -> Result<Page<ListedBoard>> {
+        let began = self.0.forgotten.boards.mark();
         let page = self.0.source.board_page(list, page).await?;
-        page.rows.iter().for_each(|listed| self.keep(&listed.record));
+        page.rows.iter().for_each(|listed| self.0.keep(&listed.record, began));
         Ok(page)
     }
 

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 
 use super::{Cached, Source};
 use crate::domain::{
-    BoardEvent, BoardId, Collaborator, EventsAfter, Job, JobList, Page, PageRequest, Result, Share,
+    Activity, ActivityOf, BoardEvent, BoardId, Collaborator, EventsAfter, Job, JobList, Page, PageRequest, Result,
+    Share,
     ports::{BoardLists, Events},
 };
 
@@ -34,6 +35,14 @@ impl<S: Source + Clone + 'static> BoardLists for Cached<S> {
 
     async fn job_counts(&self, lists: &[JobList]) -> Result<Vec<i64>> {
         self.0.source.job_counts(lists).await
+    }
+
+    async fn activity_pages(&self, keys: &[(ActivityOf, PageRequest)]) -> Result<Vec<Page<Activity>>> {
+        self.0.source.activity_pages(keys).await
+    }
+
+    async fn activity_counts(&self, keys: &[ActivityOf]) -> Result<Vec<i64>> {
+        self.0.source.activity_counts(keys).await
     }
 }
 

@@ -6,6 +6,9 @@
 //! So a change by whatever process shows after at most a second, and a revoked right ends with it. Processes wake each other, so
 //! that mostly it shows within milliseconds; nothing rests on that. It looks at boards as a whole: whoever changes something on
 //! a board steps its version. Looks have a connection of their own: they do not wait behind what they make unnecessary.
+//!
+//! What has changed while no looks came may belong to another history, of a server that took over or of a backup. Of
+//! such a board nothing is used again, whatever its version is (`known.rs`).
 
 use std::{
     collections::HashSet,
@@ -16,7 +19,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::Notify,
+    time::{timeout, timeout_at},
+};
 
 use super::{Cached, Source};
 use crate::{
@@ -30,6 +36,10 @@ pub(super) const EVERY: Duration = Duration::from_millis(500);
 const CURRENT_FOR: Duration = Duration::from_millis(1000);
 /// How long a look may take. One that takes longer finds nothing that may be served; the next one has another connection.
 pub(super) const LOOK_WITHIN: Duration = Duration::from_secs(4);
+/// How long those who follow boards that have changed wait for them to be read for all. Past it, each reads for itself.
+const READ_WITHIN: Duration = Duration::from_secs(1);
+/// Boards that are read at once.
+const PORTION: usize = 500;
 
 pub(super) struct Coherence {
     began: Instant,
@@ -114,9 +124,7 @@ pub(super) fn follow<S: Source + Clone + 'static>(cached: &Cached<S>) {
                 () = woken.something.notified() => woken.take(),
             };
             let Some(inner) = Weak::upgrade(&cache) else { return };
-            let late = |_| Error::new(Code::Timeout, "The database takes too long");
-            let looked = timeout(LOOK_WITHIN, look(&Cached(inner), changed.as_ref())).await.map_err(late);
-            match looked.and_then(|looked| looked) {
+            match look(&Cached(inner), changed.as_ref()).await {
                 Ok(()) => {
                     if std::mem::take(&mut failing) {
                         tracing::info!("The cache is current again");
@@ -134,7 +142,8 @@ pub(super) fn follow<S: Source + Clone + 'static>(cached: &Cached<S>) {
 
 /// By which a row in memory is let go.
 enum Kept {
-    Board(BoardId),
+    /// With its version.
+    Board(BoardId, i64),
     User(UserId),
     Share(TokenDigest),
     Key(TokenDigest),
@@ -143,13 +152,13 @@ enum Kept {
 /// Looks at everything, or only at some boards and what belongs to them.
 async fn look<S: Source + Clone + 'static>(cached: &Cached<S>, only: Option<&HashSet<BoardId>>) -> Result<()> {
     let inner = &*cached.0;
-    let began_ms = inner.coherence.now_ms();
+    let (began_ms, was_current) = (inner.coherence.now_ms(), inner.coherence.is_current());
     let is_meant = |board: &BoardId| only.is_none_or(|only| only.contains(board));
     let (mut known, mut kept): (Vec<(Ground, Stamp)>, Vec<Kept>) = Default::default();
     if inner.mode == CacheMode::Cached {
         for (id, record) in inner.records.iter().filter(|(id, _)| is_meant(id)) {
             known.push((Ground::Board(*id), record.stamp));
-            kept.push(Kept::Board(*id));
+            kept.push(Kept::Board(*id, record.board.version));
         }
         for (token, share) in inner.shares.iter().filter(|(_, share)| is_meant(&share.board_id)) {
             known.push((Ground::Share(share.id), share.stamp));
@@ -170,29 +179,68 @@ async fn look<S: Source + Clone + 'static>(cached: &Cached<S>, only: Option<&Has
         Ground::Session(_) => false,
     });
     known.extend(&watched);
-    let moved = if known.is_empty() { Vec::new() } else { inner.looks.moved(&known).await? };
+    let moved = if known.is_empty() { Vec::new() } else { in_time(inner.looks.moved(&known)).await? };
     let mut of_subscribers = Vec::new();
     for (place, stamp) in moved {
         match kept.get(place) {
-            Some(Kept::Board(id)) => inner.records.invalidate(id),
+            Some(Kept::Board(id, version)) => {
+                // This process may have changed it since the look began, and then memory is right.
+                if inner.records.get(id).is_some_and(|record| Some(record.stamp) == stamp) {
+                    continue;
+                }
+                if was_current {
+                    inner.raise(*id, *version);
+                    inner.records.invalidate(id);
+                } else {
+                    inner.mistrust(*id);
+                }
+            }
             Some(Kept::User(id)) => inner.users.invalidate(id),
             Some(Kept::Share(token)) => inner.shares.invalidate(token),
             Some(Kept::Key(digest)) => inner.keys.invalidate(digest),
             None => of_subscribers.extend(known.get(place).map(|(ground, _)| (*ground, stamp))),
         }
     }
-    // Those who are woken read the board: all of them once, and not each for itself.
-    let boards = |(ground, stamp): &(Ground, Option<Stamp>)| match ground {
-        Ground::Board(board) if stamp.is_some() => Some(*board),
-        _ => None,
-    };
-    let boards: Vec<BoardId> = of_subscribers.iter().filter_map(boards).collect();
-    if inner.mode == CacheMode::Cached && !boards.is_empty() {
-        inner.looks.boards(&boards).await?.iter().flatten().for_each(|record| cached.keep(record));
-    }
     if only.is_none() {
         inner.coherence.looked(began_ms);
     }
-    of_subscribers.into_iter().for_each(|(ground, stamp)| inner.watching.moved(ground, stamp));
+    wake(cached, of_subscribers).await;
     Ok(())
+}
+
+/// Wakes those who wait for rows that have changed. A board is read before, once for all of them, but nobody waits for
+/// long behind that: who is woken without it reads it.
+async fn wake<S: Source + Clone + 'static>(cached: &Cached<S>, moved: Vec<(Ground, Option<Stamp>)>) {
+    let inner = &*cached.0;
+    let is_read = |(ground, stamp): &(Ground, Option<Stamp>)| {
+        inner.mode == CacheMode::Cached && stamp.is_some() && matches!(ground, Ground::Board(_))
+    };
+    let (boards, others): (Vec<_>, Vec<_>) = moved.into_iter().partition(is_read);
+    others.into_iter().for_each(|(ground, stamp)| inner.watching.moved(ground, stamp));
+    let (deadline, mut reads) = (tokio::time::Instant::now() + READ_WITHIN, true);
+    for portion in boards.chunks(PORTION) {
+        if reads {
+            let board = |(ground, _): &(Ground, Option<Stamp>)| match ground {
+                Ground::Board(board) => Some(*board),
+                _ => None,
+            };
+            let wanted: Vec<BoardId> = portion.iter().filter_map(board).collect();
+            let began = inner.forgotten.boards.mark();
+            match timeout_at(deadline, inner.looks.boards(&wanted)).await {
+                Ok(Ok(records)) => records.iter().flatten().for_each(|record| inner.keep(record, began)),
+                Ok(Err(error)) => {
+                    reads = false;
+                    tracing::debug!(cause = ?error.cause(), "Boards that have changed could not be read: {error}");
+                }
+                Err(_) => reads = false,
+            }
+        }
+        portion.iter().for_each(|(ground, stamp)| inner.watching.moved(*ground, *stamp));
+    }
+}
+
+/// Waits for the answer to a look, or gives it up.
+async fn in_time<T>(asked: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = |_| Error::new(Code::Timeout, "The database takes too long");
+    timeout(LOOK_WITHIN, asked).await.map_err(late)?
 }

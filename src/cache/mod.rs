@@ -1,19 +1,23 @@
 //! Memory in front of PostgreSQL: a decorator over the same ports.
 //!
 //! Four things are kept: whole boards ([`BoardState`], bounded by bytes), the rows that permission needs (boards with
-//! their people, accounts, API keys, share links), long texts, and finished answers (`answers.rs`); `session.rs` remembers which
-//! sessions stand. Nothing is served unless this process knows that it is current:
-//! see `coherence.rs`. A board that is not in memory is answered by the page queries of what lies below, while one task
-//! fetches it in the background; nobody waits for a snapshot. Errors are never kept. Each answer is a fact about rows and
-//! not about a viewer: permission is applied to it afterwards, so that nothing kept here can reach the wrong person.
+//! their people, accounts, API keys, share links), long texts, and finished answers (`answers.rs`); `session.rs`
+//! remembers which sessions stand. Nothing is served unless this process knows that it is current (`coherence.rs`), and
+//! nothing is kept that was read before something newer was known (`known.rs`, `forgotten.rs`). A board that is not in
+//! memory is answered by the page queries of what lies below, while one task fetches it in the background; nobody waits
+//! for a snapshot. Errors are never kept. Each answer is a fact about rows and not about a viewer: permission is
+//! applied to it afterwards, so that nothing kept here can reach the wrong person.
 
+mod accounts;
 mod answers;
 mod board;
 mod board_lists;
 mod board_state;
 mod chunk;
 mod coherence;
+mod forgotten;
 mod jobs;
+mod known;
 mod search;
 mod session;
 mod watching;
@@ -22,7 +26,7 @@ use std::{
     collections::HashSet,
     hash::Hash,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -30,22 +34,27 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use moka::{ops::compute::Op, sync::Cache};
-use tokio::sync::{Notify, Semaphore};
+use moka::sync::Cache;
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::timeout,
+};
 
 use self::{
     answers::Answers,
     board_state::BoardState,
     coherence::{Coherence, Woken},
+    forgotten::{ForgottenRows, Mark},
+    known::Known,
 };
 pub use self::{search::KeptSearches, session::KeptSessions, watching::Watching};
 use crate::{
     config::{CacheConfig, CacheMode},
     domain::{
-        AnswerKey, ApiKey, Basis, BoardId, BoardRecord, Committed, Ground, Link, LinkId, LinkList, LinkPageKey, Node,
-        NodeId, NodeKey, NodeList, NodePageKey, NodeText, Page, Presence, Redemption, Result, Sealed, Share, ShareId,
-        TokenDigest, User, UserId,
-        ports::{BoardView, CacheSource, Heard, Keys, Links, Nodes, Presences, Reads, Shares, Users, Views},
+        AnswerKey, ApiKey, Basis, BoardId, BoardRecord, Code, Committed, Error, Ground, Link, LinkId, LinkList,
+        LinkPageKey, Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText, Page, Presence, Result, Sealed, Share,
+        ShareId, TokenDigest, User, UserId,
+        ports::{BoardView, CacheSource, Links, Nodes, Presences, Reads, Views},
     },
 };
 
@@ -53,12 +62,16 @@ use crate::{
 const IDLE: Duration = Duration::from_secs(15 * 60);
 /// Snapshots that are read at the same time.
 const FILLS_IN_PARALLEL: usize = 2;
+/// How long one may take; what cannot be fetched by then is read by pages. A connection may also never answer.
+const FILL_WITHIN: Duration = Duration::from_secs(30);
 /// How long a board counts as too big for a snapshot before it is looked at again.
 const TOO_BIG_FOR: Duration = Duration::from_secs(60);
-/// A read that began before a write ends within this time, or not at all.
+/// A transaction that began before a change ends within this time, or not at all.
 const LATE: Duration = Duration::from_secs(60);
 /// Rows of each kind; a look at their stamps takes them all.
 const MAX_ROWS: u64 = 10_000;
+/// Boards of which the version is known.
+const MAX_KNOWN: u64 = 100_000;
 /// Long texts have this part of the byte budget, finished answers as much, a quarter of that what is seen of boards with locked
 /// folders; the rest is for boards.
 const QUARTER: u64 = 4;
@@ -96,18 +109,20 @@ struct Inner<S> {
     woken: Arc<Woken>,
     watching: Watching,
     states: Cache<BoardId, Arc<BoardState>>,
-    /// Boards as they are seen by those who are shut out of some of their folders.
-    partial: Cache<(BoardId, Sealed), Arc<BoardState>>,
+    /// Boards as they are seen by those who are shut out of some of their folders, each with what it was made of.
+    partial: Cache<(BoardId, Sealed), (Weak<BoardState>, Arc<BoardState>)>,
     records: Cache<BoardId, Arc<BoardRecord>>,
     /// The highest version of each board that this process knows of; older rows that are read late are not kept.
-    newest: Cache<BoardId, i64>,
+    newest: Cache<BoardId, Known>,
+    /// What was let go of because it changed here; rows that were read before are not kept.
+    forgotten: ForgottenRows,
     users: Cache<UserId, Arc<User>>,
     shares: Cache<TokenDigest, Arc<Share>>,
     keys: Cache<TokenDigest, Arc<ApiKey>>,
     /// Who holds which link: that stays so for the life of the link.
     redeemed: Cache<(ShareId, TokenDigest), ()>,
-    /// Keyed by the node's board version too: a text is that of one version.
-    texts: Cache<(NodeKey, i64), Arc<NodeText>>,
+    /// Keyed by the node's board version too: a text is that of one version. With each when it was read.
+    texts: Cache<(NodeKey, i64), (Mark, Arc<NodeText>)>,
     answers: Answers,
     /// A node never changes its board, so this is true for ever.
     places: Cache<NodeId, BoardId>,
@@ -124,42 +139,55 @@ struct Inner<S> {
 }
 
 impl<S> Inner<S> {
-    /// Takes over what this process has just committed.
-    fn take_over(&self, committed: &Committed) {
-        if self.mode == CacheMode::Off {
-            return;
-        }
-        let (id, version) = (committed.record.board.id, committed.record.board.version);
-        // One after the other: two commits of this process may come here in either order.
-        let _applying = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
-        self.keep(&committed.record);
-        let Some(state) = self.states.get(&id).filter(|state| state.version() < version) else { return };
-        if state.version() + 1 == version && committed.restored.is_empty() {
-            self.states.insert(id, Arc::new(state.after(committed)));
-        } else {
-            self.states.invalidate(&id);
+    fn new(source: S, looks: S, config: &CacheConfig) -> Self {
+        Inner {
+            source,
+            looks,
+            mode: config.mode,
+            snapshot_max_nodes: config.snapshot_max_nodes as usize,
+            coherence: Coherence::default(),
+            woken: Arc::default(),
+            watching: Watching::default(),
+            states: Cache::builder()
+                .max_capacity(config.bytes - 2 * (config.bytes / QUARTER) - config.bytes / QUARTER / QUARTER)
+                .weigher(|_, state: &Arc<BoardState>| state.weight_bytes())
+                .time_to_idle(IDLE)
+                .build(),
+            partial: Cache::builder()
+                .max_capacity(config.bytes / QUARTER / QUARTER)
+                .weigher(|_, (_, state): &(Weak<BoardState>, Arc<BoardState>)| state.weight_bytes())
+                .time_to_idle(IDLE)
+                .build(),
+            records: rows(),
+            newest: Cache::builder().max_capacity(MAX_KNOWN).time_to_idle(IDLE).build(),
+            forgotten: ForgottenRows::default(),
+            users: rows(),
+            shares: rows(),
+            keys: rows(),
+            redeemed: rows(),
+            texts: Cache::builder()
+                .max_capacity(config.bytes / QUARTER)
+                .weigher(|_, (_, text): &(Mark, Arc<NodeText>)| text_bytes(text))
+                .time_to_idle(IDLE)
+                .build(),
+            answers: Answers::new(config.bytes / QUARTER),
+            places: Cache::builder().max_capacity(100_000).build(),
+            too_big: Cache::builder().max_capacity(10_000).time_to_live(TOO_BIG_FOR).build(),
+            filling: Mutex::default(),
+            applying: Mutex::default(),
+            filled: Notify::new(),
+            reading: Cache::builder().max_capacity(MAX_ROWS).time_to_idle(LATE).build(),
+            answers_served: AtomicU64::new(0),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+            fill_slots: Semaphore::new(FILLS_IN_PARALLEL),
         }
     }
 
-    /// Keeps a record, unless a newer one is known: a read that began before a write may end after it.
-    fn keep(&self, record: &Arc<BoardRecord>) {
-        if self.mode == CacheMode::Off {
-            return;
-        }
-        let (id, version) = (record.board.id, record.board.version);
-        self.raise(id, version);
-        self.records.entry(id).and_compute_with(|_| match self.newest.get(&id) {
-            Some(newest) if newest > version => Op::Nop,
-            _ => Op::Put(Arc::clone(record)),
-        });
-    }
-
-    /// Notes that a board has come to a version.
-    fn raise(&self, board: BoardId, version: i64) {
-        self.newest.entry(board).and_compute_with(|newest| match newest {
-            Some(newest) if *newest.value() > version => Op::Nop,
-            _ => Op::Put(version),
-        });
+    /// A text in memory, if nothing has happened to its board since that puts it in doubt.
+    fn text(&self, key: &(NodeKey, i64)) -> Option<Arc<NodeText>> {
+        let (read, text) = self.texts.get(key)?;
+        self.forgotten.boards.stands(&key.0.board_id, read).then_some(text)
     }
 }
 
@@ -189,47 +217,7 @@ impl<S: Source + Clone + 'static> Cached<S> {
 
     /// The same, where `looks` is the source by a way on which looks do not wait for others.
     pub fn with_looks(source: S, looks: S, config: &CacheConfig) -> Self {
-        let cached = Cached(Arc::new(Inner {
-            source,
-            looks,
-            mode: config.mode,
-            snapshot_max_nodes: config.snapshot_max_nodes as usize,
-            coherence: Coherence::default(),
-            woken: Arc::default(),
-            watching: Watching::default(),
-            states: Cache::builder()
-                .max_capacity(config.bytes - 2 * (config.bytes / QUARTER) - config.bytes / QUARTER / QUARTER)
-                .weigher(|_, state: &Arc<BoardState>| state.weight_bytes())
-                .time_to_idle(IDLE)
-                .build(),
-            partial: Cache::builder()
-                .max_capacity(config.bytes / QUARTER / QUARTER)
-                .weigher(|_, state: &Arc<BoardState>| state.weight_bytes())
-                .time_to_idle(IDLE)
-                .build(),
-            records: rows(),
-            newest: Cache::builder().max_capacity(MAX_ROWS).time_to_live(LATE).build(),
-            users: rows(),
-            shares: rows(),
-            keys: rows(),
-            redeemed: rows(),
-            texts: Cache::builder()
-                .max_capacity(config.bytes / QUARTER)
-                .weigher(|_, text: &Arc<NodeText>| text_bytes(text))
-                .time_to_idle(IDLE)
-                .build(),
-            answers: Answers::new(config.bytes / QUARTER),
-            places: Cache::builder().max_capacity(100_000).build(),
-            too_big: Cache::builder().max_capacity(10_000).time_to_live(TOO_BIG_FOR).build(),
-            filling: Mutex::default(),
-            applying: Mutex::default(),
-            filled: Notify::new(),
-            reading: Cache::builder().max_capacity(MAX_ROWS).time_to_idle(LATE).build(),
-            answers_served: AtomicU64::new(0),
-            hits: AtomicU64::new(0),
-            misses: AtomicU64::new(0),
-            fill_slots: Semaphore::new(FILLS_IN_PARALLEL),
-        }));
+        let cached = Cached(Arc::new(Inner::new(source, looks, config)));
         coherence::follow(&cached);
         cached
     }
@@ -291,10 +279,6 @@ impl<S: Source + Clone + 'static> Cached<S> {
         }
     }
 
-    fn keep(&self, record: &Arc<BoardRecord>) {
-        self.0.keep(record);
-    }
-
     /// Fetches a board in the background, once however many ask.
     fn fill(&self, board: BoardId) {
         if self.0.too_big.contains_key(&board) {
@@ -307,14 +291,22 @@ impl<S: Source + Clone + 'static> Cached<S> {
         tokio::spawn(async move {
             let _filling = Filling { cached: &cached, board };
             let Ok(_slot) = cached.0.fill_slots.acquire().await else { return };
-            match cached.0.source.snapshot(board, cached.0.snapshot_max_nodes).await {
+            let began = cached.0.forgotten.boards.mark();
+            let snapshot = timeout(FILL_WITHIN, cached.0.source.snapshot(board, cached.0.snapshot_max_nodes)).await;
+            let late = |_| Error::new(Code::Timeout, "The database takes too long");
+            match snapshot.map_err(late).and_then(|snapshot| snapshot) {
                 Ok(Some(snapshot)) => {
+                    cached.0.compare(&snapshot.record, began);
                     // The state is served only beside a record of the same version; one that was overtaken is not kept.
                     let state = Arc::new(BoardState::new(snapshot));
-                    cached.0.states.entry(board).and_upsert_with(|kept| match kept {
-                        Some(kept) if kept.value().version() > state.version() => kept.into_value(),
-                        _ => Arc::clone(&state),
-                    });
+                    let keep = || {
+                        cached.0.raise(board, state.version());
+                        cached.0.states.entry(board).and_upsert_with(|kept| match kept {
+                            Some(kept) if kept.value().version() > state.version() => kept.into_value(),
+                            _ => Arc::clone(&state),
+                        });
+                    };
+                    cached.0.forgotten.boards.unless_forgotten(&board, began, keep);
                 }
                 Ok(None) => cached.0.too_big.insert(board, ()),
                 Err(error) => {
@@ -355,12 +347,12 @@ impl<S: Source + Clone + 'static> Views for Cached<S> {
                 if sealed.is_empty() {
                     return Some(state);
                 }
-                let key = (record.board.id, sealed.clone());
-                if let Some(partial) = self.0.partial.get(&key).filter(|partial| partial.version() == state.version()) {
+                let (key, whole) = ((record.board.id, sealed.clone()), Arc::downgrade(&state));
+                if let Some((_, partial)) = self.0.partial.get(&key).filter(|(of, _)| of.ptr_eq(&whole)) {
                     return Some(partial);
                 }
                 let partial = Arc::new(state.without(sealed));
-                self.0.partial.insert(key, Arc::clone(&partial));
+                self.0.partial.insert(key, (whole, Arc::clone(&partial)));
                 Some(partial)
             }
             _ => {
@@ -381,18 +373,13 @@ impl<S: Source + Clone + 'static> Views for Cached<S> {
     }
 
     fn read(&self, record: &Arc<BoardRecord>) {
-        self.keep(record);
+        self.0.take_note(record);
     }
 
     fn heard(&self, board: BoardId, version: i64) {
-        if self.0.mode == CacheMode::Off {
-            return;
+        if self.0.mode != CacheMode::Off {
+            self.0.outdate(board, version);
         }
-        self.0.raise(board, version);
-        self.0.records.entry(board).and_compute_with(|kept| match kept {
-            Some(kept) if kept.value().board.version < version => Op::Remove,
-            _ => Op::Nop,
-        });
     }
 
     fn committed(&self, committed: &Committed) {
@@ -402,26 +389,19 @@ impl<S: Source + Clone + 'static> Views for Cached<S> {
     }
 
     fn forget_shares(&self, board: BoardId) {
-        let of_board = self.0.shares.iter().filter(|(_, share)| share.board_id == board);
-        of_board.for_each(|(token, _)| self.0.shares.invalidate(token.as_ref()));
-        self.0.woken.all();
+        self.0.forget_shares(board);
     }
 
     fn forget_user(&self, user: UserId) {
-        self.0.users.invalidate(&user);
-        self.0.woken.all();
+        self.0.forget_user(user);
     }
 
     fn forget_key(&self, digest: &TokenDigest) {
-        self.0.keys.invalidate(digest);
-        self.0.woken.all();
+        self.0.forget_key(digest);
     }
 
     fn forget(&self, board: BoardId) {
-        let _applying = self.0.applying.lock().unwrap_or_else(PoisonError::into_inner);
-        self.0.records.invalidate(&board);
-        self.0.states.invalidate(&board);
-        self.0.woken.add(&Heard::Boards(vec![board]));
+        self.0.forget(board);
     }
 
     fn keep_answer(&self, key: AnswerKey, basis: Basis, body: Bytes) {
@@ -468,7 +448,8 @@ impl<S: Source + Clone + 'static> Nodes for Cached<S> {
         if self.0.mode == CacheMode::Off {
             return self.0.source.node_texts(keys).await;
         }
-        let kept: Vec<Option<Arc<NodeText>>> = keys.iter().map(|key| self.0.texts.get(key)).collect();
+        let began = self.0.forgotten.boards.mark();
+        let kept: Vec<Option<Arc<NodeText>>> = keys.iter().map(|key| self.0.text(key)).collect();
         let missing: Vec<(NodeKey, i64)> =
             keys.iter().zip(&kept).filter(|(_, text)| text.is_none()).map(|(key, _)| *key).collect();
         if missing.is_empty() {
@@ -478,7 +459,7 @@ impl<S: Source + Clone + 'static> Nodes for Cached<S> {
         let answers = keys.iter().zip(kept).map(|(key, text)| {
             text.unwrap_or_else(|| {
                 let text = read.next().unwrap_or_default();
-                self.0.texts.insert(*key, Arc::clone(&text));
+                self.0.texts.insert(*key, (began, Arc::clone(&text)));
                 text
             })
         });
@@ -509,60 +490,5 @@ impl<S: Source + Clone + 'static> Links for Cached<S> {
 impl<S: Source + Clone + 'static> Presences for Cached<S> {
     async fn presences(&self, boards: &[BoardId], within: Duration, most: i64) -> Result<Vec<(Presence, Duration)>> {
         self.0.source.presences(boards, within, most).await
-    }
-}
-
-#[async_trait]
-impl<S: Source + Clone + 'static> Users for Cached<S> {
-    async fn users(&self, ids: &[UserId]) -> Result<Vec<Option<Arc<User>>>> {
-        let kept: Vec<Option<Arc<User>>> = ids.iter().map(|id| self.0.users.get(id)).collect();
-        if self.is_current() && kept.iter().all(Option::is_some) {
-            return Ok(kept);
-        }
-        let users = self.0.source.users(ids).await?;
-        if self.0.mode == CacheMode::Cached {
-            users.iter().flatten().for_each(|user| self.0.users.insert(user.id, Arc::clone(user)));
-        }
-        Ok(users)
-    }
-}
-
-#[async_trait]
-impl<S: Source + Clone + 'static> Keys for Cached<S> {
-    async fn key_by_digest(&self, digest: &TokenDigest) -> Result<Option<Arc<ApiKey>>> {
-        if let Some(key) = self.0.keys.get(digest).filter(|_| self.is_current()) {
-            return Ok(Some(key));
-        }
-        let key = self.0.source.key_by_digest(digest).await?;
-        if let (CacheMode::Cached, Some(key)) = (self.0.mode, &key) {
-            self.0.keys.insert(*digest, Arc::clone(key));
-        }
-        Ok(key)
-    }
-}
-
-#[async_trait]
-impl<S: Source + Clone + 'static> Shares for Cached<S> {
-    async fn share_by_token(&self, token: &TokenDigest) -> Result<Option<Arc<Share>>> {
-        if let Some(share) = self.0.shares.get(token).filter(|_| self.is_current()) {
-            return Ok(Some(share));
-        }
-        let share = self.0.source.share_by_token(token).await?;
-        if let (CacheMode::Cached, Some(share)) = (self.0.mode, &share) {
-            self.0.shares.insert(*token, Arc::clone(share));
-        }
-        Ok(share)
-    }
-
-    async fn redeem_share(&self, share: ShareId, principal: &TokenDigest) -> Result<Redemption> {
-        let key = (share, *principal);
-        if self.0.redeemed.contains_key(&key) {
-            return Ok(Redemption::Granted);
-        }
-        let redemption = self.0.source.redeem_share(share, principal).await?;
-        if self.0.mode == CacheMode::Cached && redemption == Redemption::Granted {
-            self.0.redeemed.insert(key, ());
-        }
-        Ok(redemption)
     }
 }

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::{
     coherence::{Coherence, EVERY, LOOK_WITHIN},
+    forgotten::Forgotten,
     watching::Watching,
 };
 use crate::{
@@ -37,6 +38,8 @@ struct Inner {
     looks: Arc<dyn Sessions>,
     mode: CacheMode,
     standing: Cache<Uuid, ()>,
+    /// Those that this process has ended: who asked before does not find them standing.
+    forgotten: Forgotten<Uuid>,
     coherence: Coherence,
     /// Who follows in which session.
     watching: Watching,
@@ -47,8 +50,8 @@ impl KeptSessions {
     #[must_use]
     pub fn new(source: Arc<dyn Sessions>, looks: Arc<dyn Sessions>, mode: CacheMode, watching: Watching) -> Self {
         let standing = Cache::builder().max_capacity(MOST).time_to_idle(IDLE).build();
-        let coherence = Coherence::default();
-        let kept = KeptSessions(Arc::new(Inner { source, looks, mode, standing, coherence, watching }));
+        let (forgotten, coherence) = (Forgotten::default(), Coherence::default());
+        let kept = KeptSessions(Arc::new(Inner { source, looks, mode, standing, forgotten, coherence, watching }));
         tokio::spawn(follow(Arc::downgrade(&kept.0)));
         kept
     }
@@ -90,14 +93,15 @@ async fn follow(kept: Weak<Inner>) {
 #[async_trait]
 impl Sessions for KeptSessions {
     async fn ended_sessions(&self, sessions: &[Uuid]) -> Result<Vec<Uuid>> {
-        let Inner { source, mode, standing, coherence, .. } = &*self.0;
+        let Inner { source, mode, standing, forgotten, coherence, .. } = &*self.0;
         if coherence.is_current() && sessions.iter().all(|session| standing.get(session).is_some()) {
             return Ok(Vec::new());
         }
+        let began = forgotten.mark();
         let ended = source.ended_sessions(sessions).await?;
         if *mode == CacheMode::Cached {
             let stand = sessions.iter().filter(|session| !ended.contains(session));
-            stand.for_each(|session| standing.insert(*session, ()));
+            stand.for_each(|session| forgotten.unless_forgotten(session, began, || standing.insert(*session, ())));
         }
         Ok(ended)
     }
@@ -107,7 +111,63 @@ impl Sessions for KeptSessions {
     }
 
     fn forget_session(&self, session: Uuid) {
-        self.0.standing.invalidate(&session);
+        self.0.forgotten.forget(session, || self.0.standing.invalidate(&session));
         self.0.watching.moved(Ground::Session(session), None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    /// Says that all sessions stand, as often as it is let.
+    struct Slow {
+        lets: Semaphore,
+        asked: AtomicUsize,
+    }
+
+    impl Slow {
+        fn new(lets: usize) -> Arc<Self> {
+            Arc::new(Slow { lets: Semaphore::new(lets), asked: AtomicUsize::new(0) })
+        }
+    }
+
+    #[async_trait]
+    impl Sessions for Slow {
+        async fn ended_sessions(&self, _: &[Uuid]) -> Result<Vec<Uuid>> {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            self.lets.acquire().await.unwrap().forget();
+            Ok(Vec::new())
+        }
+
+        fn forget_session(&self, _: Uuid) {}
+    }
+
+    #[tokio::test]
+    async fn who_asked_before_a_session_was_ended_does_not_put_it_back() {
+        let (source, session) = (Slow::new(0), Uuid::now_v7());
+        let asked = Arc::clone(&source) as Arc<dyn Sessions>;
+        let kept = KeptSessions::new(asked, Slow::new(10_000), CacheMode::Cached, Watching::default());
+        for is_ended in [false, true] {
+            let before = source.asked.load(Ordering::SeqCst);
+            let asking = tokio::spawn({
+                let kept = kept.clone();
+                async move { kept.ended_sessions(&[session]).await }
+            });
+            while source.asked.load(Ordering::SeqCst) == before {
+                tokio::task::yield_now().await;
+            }
+            if is_ended {
+                kept.forget_session(session);
+            }
+            source.lets.add_permits(1);
+            asking.await.unwrap().unwrap();
+            assert_eq!(kept.0.standing.contains_key(&session), !is_ended);
+            kept.forget_session(session);
+        }
     }
 }

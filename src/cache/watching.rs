@@ -19,7 +19,7 @@ pub struct Watching(Arc<Mutex<HashMap<Ground, Watched>>>);
 
 struct Watched {
     stamp: Stamp,
-    /// Those who wait; one who has left is taken out at the next look.
+    /// Those who wait; one who has left is taken out at the next look at the latest.
     waiting: Vec<Weak<Notify>>,
 }
 
@@ -45,6 +45,10 @@ impl Watching {
                 }
                 Entry::Occupied(mut place) => {
                     let known = place.get_mut();
+                    if known.waiting.len() == known.waiting.capacity() {
+                        // Whoever waits again has left the place that it had.
+                        known.waiting.retain(|waiting| waiting.strong_count() > 0);
+                    }
                     known.waiting.push(Arc::downgrade(&own));
                     if known.stamp != *stamp {
                         // One of the two is older than the row. The next look finds out if it is this one.

@@ -7,6 +7,7 @@
 //! | `allowed_origins` | `RAGBOARD_ALLOWED_ORIGINS`                 | none                                       |
 //! | `trusted_proxies` | `RAGBOARD_TRUSTED_PROXIES`                 | none                                       |
 //! | `header_timeout_seconds` | `RAGBOARD_HEADER_TIMEOUT`           | 10                                         |
+//! | `body_timeout_seconds`   | `RAGBOARD_BODY_TIMEOUT`             | 30                                         |
 //! | `idle_timeout_seconds`   | `RAGBOARD_IDLE_TIMEOUT`             | 75                                         |
 //! | `drain_seconds`   | `RAGBOARD_DRAIN`                           | 20                                         |
 //! | `forwarded_header` | `RAGBOARD_FORWARDED_HEADER`               | `either`                                   |
@@ -57,6 +58,8 @@ pub struct HttpConfig {
     pub trusted_proxies: Vec<Network>,
     /// How long the head of a request may take to arrive, from its first byte or from the opening of the connection.
     pub header_timeout: Duration,
+    /// How long the body of a request may take to arrive.
+    pub body_timeout: Duration,
     /// How long a connection may be open without a request. Sockets and streams of events are not meant.
     pub idle_timeout: Duration,
     /// How long requests and jobs that run may take to end when the server stops.
@@ -89,6 +92,12 @@ impl HttpConfig {
                 &["RAGBOARD_HEADER_TIMEOUT"],
                 &Seconds(0.1..=3600.0),
                 Duration::from_secs(10),
+            ),
+            body_timeout: reader.value(
+                "http.body_timeout_seconds",
+                &["RAGBOARD_BODY_TIMEOUT"],
+                &Seconds(0.1..=3600.0),
+                Duration::from_secs(30),
             ),
             idle_timeout: reader.value(
                 "http.idle_timeout_seconds",

@@ -3,6 +3,7 @@
 //! | key in `[limits]`           | variable                             | default        |
 //! |-----------------------------|--------------------------------------|----------------|
 //! | `max_body_bytes`            | `RAGBOARD_MAX_BODY_BYTES`            | 1048576, 1 MiB |
+//! | `max_held_bytes`            | `RAGBOARD_MAX_HELD_BYTES`            | 268435456, 256 MiB |
 //! | `request_timeout_seconds`   | `RAGBOARD_REQUEST_TIMEOUT`           | 30             |
 //! | `max_depth`                 | `RAGBOARD_MAX_DEPTH`                 | 16             |
 //! | `max_query_cost`            | `RAGBOARD_MAX_QUERY_COST`            | 50000          |
@@ -30,7 +31,10 @@ use super::{
 pub struct LimitsConfig {
     /// Size of a request body, decompressed, 1 KiB to 1 GiB.
     pub max_body_bytes: usize,
-    /// Time from the request to its answer.
+    /// What requests may take in memory at the same time while they arrive, wait, run or follow, 1 MiB to 1 TiB. One
+    /// address may have an eighth of it, and always room for four bodies of the largest size.
+    pub max_held_bytes: usize,
+    /// Time from the request, when it has arrived, to its answer.
     pub request_timeout: Duration,
     /// Size of the answer to one operation, before it is compressed, 64 KiB to 1 GiB.
     pub max_answer_bytes: usize,
@@ -46,11 +50,12 @@ pub struct LimitsConfig {
     pub max_followers_per_address: u32,
     /// Connections in total, 2 to 1000000; the descriptors of the process may allow fewer.
     pub max_connections: u32,
-    /// Connections from one address, 1 to 1000000, and at most half of all. Trusted proxies may have more.
+    /// Connections from one address, 1 to 1000000; from one /48 of IPv6 eight times as many. Either has at most half of
+    /// all. Trusted proxies may have more.
     pub max_connections_per_address: u32,
     /// Operations that run at the same time, 1 to 100000.
     pub max_operations: u32,
-    /// Operations of one caller (an account, a share link, or else an address) that run at the same time, 1 to 100000.
+    /// Operations of one caller (an account, or else an address) that run at the same time, 1 to 100000.
     pub max_operations_per_caller: u32,
     /// Operations of one caller that wait until others of it are done, 0 to 100000; more are refused.
     pub max_waiting_per_caller: u32,
@@ -74,6 +79,12 @@ impl LimitsConfig {
                 &["RAGBOARD_MAX_BODY_BYTES"],
                 &Whole(1 << 10..=1 << 30),
                 1 << 20,
+            ),
+            max_held_bytes: reader.value(
+                "limits.max_held_bytes",
+                &["RAGBOARD_MAX_HELD_BYTES"],
+                &Whole(1 << 20..=1 << 40),
+                256 << 20,
             ),
             request_timeout: reader.value(
                 "limits.request_timeout_seconds",

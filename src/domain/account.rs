@@ -59,6 +59,22 @@ pub struct Successor {
 /// same moment, and for answers that were lost.
 pub const REFRESH_REPEAT_WINDOW: TimeDelta = TimeDelta::seconds(30);
 
+/// How often a session goes on to another refresh token within [`REFRESH_PACE_WINDOW`].
+pub const MOST_REFRESHES: i64 = 60;
+
+/// For so long used refresh tokens are kept, by which [`MOST_REFRESHES`] is counted. Longer than
+/// [`REFRESH_REPEAT_WINDOW`].
+pub const REFRESH_PACE_WINDOW: TimeDelta = TimeDelta::seconds(60);
+
+/// A refresh token as somebody presents it.
+#[derive(Clone, Copy, Debug)]
+pub struct PresentedToken {
+    /// SHA-256 of it.
+    pub digest: TokenDigest,
+    /// The session that it names. Only who had a token of a session can name it. Tokens of older sessions name none.
+    pub family: Option<Uuid>,
+}
+
 /// From where an account was signed in to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SignInPlace {
@@ -84,6 +100,11 @@ pub enum Refreshed {
     Reused {
         /// Of which sign-in.
         family: Uuid,
+    },
+    /// It is good, but its session went on [`MOST_REFRESHES`] times just now. Nothing was done.
+    TooOften {
+        /// After so many seconds it may come again.
+        seconds: i64,
     },
     /// There is no such token, it has expired, its session has ended, or its account is deactivated.
     Unknown,

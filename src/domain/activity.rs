@@ -46,7 +46,7 @@ words!(
 );
 
 /// What of a board's activity somebody is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ActivityOf {
     /// The board.
     pub board: BoardId,
@@ -55,6 +55,14 @@ pub struct ActivityOf {
     pub sealed: Sealed,
     /// The kinds that they are told.
     pub kinds: Vec<ActivityKind>,
+}
+
+impl ActivityOf {
+    /// Whether one statement can read both: they are of other boards, or of other folders.
+    #[must_use]
+    pub fn is_alike(&self, other: &Self) -> bool {
+        self.kinds == other.kinds && self.sealed.is_empty() == other.sealed.is_empty()
+    }
 }
 
 impl ActivityKind {

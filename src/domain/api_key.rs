@@ -3,6 +3,7 @@
 //! Here is what a key is and when it is alive; how far a scope reaches is `access/authority.rs`.
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use super::{ApiKeyId, Cursor, SortKey, Stamp, TokenDigest, UserId, words::words};
 
@@ -70,6 +71,10 @@ pub struct NewApiKey {
     pub id: ApiKeyId,
     /// In whose name it acts.
     pub user_id: UserId,
+    /// The session in which it is asked for. One that has ended meanwhile makes no key.
+    pub session: Option<Uuid>,
+    /// The key with which it is asked for. One that was revoked meanwhile makes no key.
+    pub parent: Option<ApiKeyId>,
     /// What its owner calls it.
     pub name: String,
     /// SHA-256 of the key.

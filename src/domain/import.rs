@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{BoardId, LinkId, NodeId, NodeType, Placement, Rect, ResourceType, UserId};
@@ -24,6 +25,8 @@ pub struct ImportSnapshot {
     pub board_id: BoardId,
     /// Its version; what is read may be newer, but not older.
     pub version: i64,
+    /// The moment, by the clock of the database. What the import removes goes at this moment, in whichever slice.
+    pub taken_at: DateTime<Utc>,
     /// Living nodes, and deleted ones that an import made, oldest first.
     pub nodes: Vec<KnownNode>,
 }
@@ -84,6 +87,9 @@ pub struct ImportSlice {
     pub rewritten: Vec<ChangedText>,
     /// Nodes whose file or folder is gone. What lies in a folder comes before it.
     pub removed: Vec<NodeId>,
+    /// The moment of their removal, one for all slices of an import: what went at one moment comes back together.
+    /// `None` for that of the transaction.
+    pub removed_at: Option<DateTime<Utc>>,
     /// Imported links that are no more.
     pub links_removed: Vec<LinkId>,
     /// Imported links with another label.
@@ -206,11 +212,41 @@ pub struct ImportedText {
     pub word_count: i32,
 }
 
+/// By what a text and its title are known: SHA-256 of each, in hex. One that is missing counts as an empty one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TextDigests {
+    /// Of the content.
+    pub text: String,
+    /// Of the title.
+    pub title: String,
+}
+
+/// The text of a node as it stands on the board, and what an import noted about the one that it wrote.
+#[derive(Clone, Debug)]
+pub struct StandingText {
+    /// Which node.
+    pub id: NodeId,
+    /// What stands there.
+    pub now: TextDigests,
+    /// Digest of the content that was imported; `None` if that was not noted, as by older versions.
+    pub imported_text: Option<String>,
+    /// Digest of the title that was imported; `None` if that was not noted.
+    pub imported_title: Option<String>,
+    /// Whether a reader would see nothing of it.
+    pub is_blank: bool,
+    /// Size of the content.
+    pub size_bytes: usize,
+}
+
 /// A node whose text is another one now.
 #[derive(Clone, Debug)]
 pub struct ChangedText {
     /// Which node.
     pub id: NodeId,
+    /// What stood there when this was planned; stands something else there meanwhile, it stays.
+    pub seen: TextDigests,
+    /// Whether the title on the board stays.
+    pub keeps_title: bool,
     /// Replaces the entries of these names in the node's metadata: a JSON object.
     pub metadata: Value,
     /// The new text.

@@ -31,6 +31,9 @@ impl MailPurpose {
     }
 }
 
+/// So long before its end a token counts as none: whoever asks then gets another mail.
+pub const ALMOST_OVER: Duration = Duration::from_secs(5 * 60);
+
 /// A mail as it is sent. It holds a token, so its text is a secret.
 #[derive(Clone, Debug)]
 pub struct Mail {
@@ -76,15 +79,18 @@ pub enum Asked {
 /// Mails that were asked for.
 #[async_trait]
 pub trait Mails: Send + Sync {
-    /// Asks for a mail, if fewer than `most` of this purpose were asked for to this address within the last hour, also when
-    /// many ask at the same moment. Whether there is an account with the address is not looked at. `Overloaded` when too many
-    /// mails wait.
+    /// Asks for a mail, if fewer than `most` of this purpose were asked for to this address within the last hour. That
+    /// holds also when many ask at the same moment. More are asked for if none of those waits and none of their tokens
+    /// lives for [`ALMOST_OVER`] more. Whether there is an account with the address is not looked at. `Overloaded` when
+    /// too many mails wait.
     async fn ask_for_mail(&self, purpose: MailPurpose, email: &str, most: i64) -> Result<Asked>;
     /// Takes mails that are due, at most so many, and lets nobody else have them for `lease`.
     async fn claim_mails(&self, most: i64, lease: Duration) -> Result<Vec<MailOrder>>;
-    /// Makes this the only good token of its purpose for the account with the address; whether there is one that needs it:
-    /// active, and for a verification not verified.
+    /// Keeps a token for the account with the address, beside those that are good. Whether there is an account that
+    /// needs it: active, and for a verification not verified.
     async fn keep_account_token(&self, purpose: MailPurpose, email: &str, token: &TokenDigest) -> Result<bool>;
-    /// Ends a mail, or has it tried again after a while.
+    /// Ends a mail that was taken over. Its token takes the place of those of its purpose that were made before it.
+    async fn mail_was_sent(&self, id: Uuid, token: &TokenDigest) -> Result<()>;
+    /// Ends a mail that was not sent, or has it tried again after a while.
     async fn settle_mail(&self, id: Uuid, again_in: Option<Duration>) -> Result<()>;
 }

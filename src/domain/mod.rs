@@ -43,7 +43,8 @@ pub mod verification;
 mod words;
 
 pub use account::{
-    AccountEdit, Credentials, NewAccount, NewRefreshToken, REFRESH_REPEAT_WINDOW, Refreshed, SignInPlace, Successor,
+    AccountEdit, Credentials, MOST_REFRESHES, NewAccount, NewRefreshToken, PresentedToken, REFRESH_PACE_WINDOW,
+    REFRESH_REPEAT_WINDOW, Refreshed, SignInPlace, Successor,
 };
 pub use activity::{ACTIVITY_ORDER, Activity, ActivityKind, ActivityOf};
 pub use address::ClientAddress;
@@ -70,7 +71,7 @@ pub use id::{
 };
 pub use job::{Backlog, Ending, JOB_ORDER, Job, JobClaim, JobList, JobStatus, JobType, NewJob, Turns};
 pub use link::{LINK_ORDER, Link, LinkDirection, LinkKind, LinkList, LinkPageKey};
-pub use mail::{Asked, Mail, MailOrder, MailPurpose, Mailer, Mails};
+pub use mail::{ALMOST_OVER, Asked, Mail, MailOrder, MailPurpose, Mailer, Mails};
 pub use node::{
     CHAT_MODELS, Chat, ChatResponseFormat, Folder, FolderSortOrder, MAX_FOLDER_DEPTH, Node, NodeFilter, NodeKey,
     NodeKind, NodeList, NodeOrder, NodeOrderKey, NodePageKey, NodeScope, NodeText, NodeType, Placement,

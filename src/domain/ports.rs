@@ -13,13 +13,14 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    AccountUsage, Activity, ActivityOf, AnswerKey, ApiKey, ApiKeyId, Backlog, Basis, Below, Board, BoardEvent, BoardId,
-    BoardList, BoardRecord, BoardStats, BoardWrites, Child, Chunks, Claim, Collaborator, Committed, CopyOf,
-    Credentials, Ending, EventsAfter, Ground, IdempotencyKey, Invitation, Job, JobClaim, JobId, JobList, JobStatus,
-    Limits, Link, LinkId, LinkKind, LinkList, LinkPageKey, ListedBoard, NewAccount, NewApiKey, NewJob, NewRefreshToken,
-    NewShare, Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText, Origin, Outcome, Page, PageRequest, Permission,
-    Person, Presence, Redemption, Refreshed, Result, Sealed, SentInvitation, Share, ShareId, SignInPlace, Snapshot,
-    Stamp, Stamps, StoredNode, Successor, TokenDigest, Unlock, UsageMetric, UsagePoint, User, UserId,
+    AccountEdit, AccountUsage, Activity, ActivityOf, AnswerKey, ApiKey, ApiKeyId, Backlog, Basis, Below, Board,
+    BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, BoardWrites, Child, Chunks, Claim, Collaborator,
+    Committed, CopyOf, Credentials, Ending, EventsAfter, Ground, IdempotencyKey, Invitation, Job, JobClaim, JobId,
+    JobList, JobStatus, Limits, Link, LinkId, LinkKind, LinkList, LinkPageKey, ListedBoard, NewAccount, NewApiKey,
+    NewJob, NewRefreshToken, NewShare, Node, NodeId, NodeKey, NodeList, NodePageKey, NodeText, Origin, Outcome, Page,
+    PageRequest, Permission, Person, Presence, PresentedToken, Redemption, Refreshed, Result, Sealed, SentInvitation,
+    Share, ShareId, SignInPlace, Snapshot, Stamp, Stamps, StoredNode, Successor, TokenDigest, Unlock, UsageMetric,
+    UsagePoint, User, UserId,
 };
 
 /// Reading boards.
@@ -189,6 +190,10 @@ pub trait BoardLists: Send + Sync {
     async fn job_pages(&self, keys: &[(JobList, PageRequest)]) -> Result<Vec<Page<Arc<Job>>>>;
     /// How many jobs lists have.
     async fn job_counts(&self, lists: &[JobList]) -> Result<Vec<i64>>;
+    /// Pages of what happened on boards, the last first.
+    async fn activity_pages(&self, keys: &[(ActivityOf, PageRequest)]) -> Result<Vec<Page<Activity>>>;
+    /// How much happened on boards.
+    async fn activity_counts(&self, keys: &[ActivityOf]) -> Result<Vec<i64>>;
 }
 
 /// Accounts and sessions, for their holders.
@@ -200,21 +205,29 @@ pub trait Accounts: Send + Sync {
     /// is taken.
     async fn create_account(&self, account: NewAccount, request: Option<&IdempotencyKey>)
     -> Outcome<Option<Arc<User>>>;
-    /// Writes name, picture and settings of an active account, once under the key of its request.
-    async fn update_account(&self, account: User, request: Option<&IdempotencyKey>) -> Outcome<Option<Arc<User>>>;
+    /// Writes what an edit gives into an active account, once under the key of its request. What it does not give stays
+    /// as it is at that moment, whoever else writes.
+    async fn update_account(
+        &self,
+        user: UserId,
+        edit: &dyn AccountEdit,
+        request: Option<&IdempotencyKey>,
+    ) -> Outcome<Option<Arc<User>>>;
     /// Those of these places from which the account with this lower-case address was signed in to within 90 days.
     async fn known_places(&self, email: &str, places: &[TokenDigest]) -> Result<Vec<TokenDigest>>;
-    /// Remembers from where an account was signed in to now; of each kind the last twenty are kept.
-    async fn remember_places(&self, user: UserId, places: &[SignInPlace]) -> Result<()>;
-    /// Notes that an account has signed in.
-    async fn signed_in(&self, user: UserId) -> Result<()>;
-    /// Keeps a refresh token that is handed out.
-    async fn add_refresh_token(&self, token: NewRefreshToken) -> Result<()>;
+    /// Remembers from where an account was signed in to now, if its password still has the hash that was checked. Of
+    /// each kind of places the last twenty are kept.
+    async fn remember_places(&self, user: UserId, checked_hash: &str, places: &[SignInPlace]) -> Result<()>;
+    /// Keeps the first refresh token of a session, and notes that its account has signed in. Only if that is active,
+    /// and its password still has the hash that was checked; whether it is so. A change of the password at the same
+    /// moment either comes first, or sees the session and ends it.
+    async fn begin_session(&self, token: NewRefreshToken, checked_hash: &str) -> Result<bool>;
     /// Exchanges a refresh token for `successor`, exactly once however many come with it, in one transaction. One that was
     /// used within `REFRESH_REPEAT_WINDOW` gets the successor of its first use; one that was used before closes its family.
-    async fn use_refresh_token(&self, token: &TokenDigest, successor: &Successor) -> Result<Refreshed>;
+    /// One that is not known, but names a family, was used before. `MOST_REFRESHES` bounds the pace.
+    async fn use_refresh_token(&self, token: &PresentedToken, successor: &Successor) -> Result<Refreshed>;
     /// Closes the family of a refresh token; which one, if it was open.
-    async fn end_session(&self, token: &TokenDigest) -> Result<Option<Uuid>>;
+    async fn end_session(&self, token: &PresentedToken) -> Result<Option<Uuid>>;
 }
 
 /// Whether sessions still stand: asked on every use of a token that belongs to one.
@@ -232,7 +245,7 @@ pub trait Sessions: Send + Sync {
 #[async_trait]
 pub trait ApiKeys: Send + Sync {
     /// Makes a key, or finds the one that this very request made before: that has another id. `None` when the account has
-    /// `most` living ones.
+    /// `most` living ones. `Unauthenticated` when the account, or what it is asked for with, has ended by now.
     async fn add_key(
         &self,
         key: NewApiKey,
@@ -375,10 +388,6 @@ pub trait Wire: Send + Sync {
 pub trait Activities: Send + Sync {
     /// Keeps what happened; what is known already, or on boards that are gone, is left out.
     async fn write_activities(&self, activities: &[Activity]) -> Result<()>;
-    /// A page of what happened on a board, the last first.
-    async fn activity_page(&self, of: &ActivityOf, page: &PageRequest) -> Result<Page<Activity>>;
-    /// How much happened on a board.
-    async fn activity_count(&self, of: &ActivityOf) -> Result<i64>;
 }
 
 /// How much accounts use.

@@ -1,8 +1,9 @@
 //! Following the jobs of boards: one reader per process, whatever the number of followers.
 //!
-//! The table is the truth, and every job in it says when it changed last. The reader asks what changed on all followed boards
-//! since it looked, as soon as something was done here, and once a second otherwise. It looks back a little further than it has
-//! read, because who wrote first may commit last, and leaves out what it has told.
+//! The table is the truth, and every job in it says when it changed last. The reader asks what changed on all followed
+//! boards since it looked, as soon as something was done here, and once a second otherwise. It looks back a little
+//! further than it has read, because who wrote first may commit last, and now and then much further, because long
+//! transactions ask for jobs, too. It leaves out what it has told.
 
 use std::{
     collections::HashMap,
@@ -14,7 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use tokio::{
     sync::{Notify, broadcast},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::outage::Outage;
@@ -31,8 +32,12 @@ const GATHER: Duration = Duration::from_millis(50);
 const READ_WITHIN: Duration = Duration::from_secs(10);
 /// How long to wait after a failure.
 const AFTER_FAILURE: Duration = Duration::from_millis(500);
-/// How much later something may be committed than it says.
+/// How much later something is committed than it says, as a rule.
 const OVERLAP: TimeDelta = TimeDelta::seconds(2);
+/// The same for what a long transaction writes, an import or a copy of a large board. It is told by then.
+const LONG_OVERLAP: TimeDelta = TimeDelta::seconds(60);
+/// How often it is looked back so far.
+const LONG_EVERY: Duration = Duration::from_secs(5);
 /// Changes of one board per reading.
 const PORTION: usize = 500;
 /// Jobs that a follower may be behind before it reads the table again.
@@ -54,8 +59,10 @@ struct Inner {
 
 /// A board with followers.
 struct Watched {
-    /// Up to when changes were read.
-    read: Option<DateTime<Utc>>,
+    /// The last change that was read.
+    newest: Option<DateTime<Utc>>,
+    /// Where the reading under way is.
+    at: Option<DateTime<Utc>>,
     /// What was told of late, by its time.
     told: HashMap<JobId, DateTime<Utc>>,
     sender: broadcast::Sender<Arc<Job>>,
@@ -63,26 +70,28 @@ struct Watched {
 
 impl Watched {
     fn new() -> Self {
-        Watched { read: None, told: HashMap::new(), sender: broadcast::Sender::new(CHANNEL) }
+        Watched { newest: None, at: None, told: HashMap::new(), sender: broadcast::Sender::new(CHANNEL) }
     }
 
-    /// Tells what is new of a reading; whether there may be more to read.
+    /// Begins a reading, so far behind what was read.
+    fn begin(&mut self, overlap: TimeDelta) {
+        self.at = self.newest.map(|newest| newest - overlap);
+    }
+
+    /// Tells what is new of a portion; whether there may be more to read.
     fn tell(&mut self, jobs: Vec<Arc<Job>>) -> bool {
         let is_full = jobs.len() == PORTION;
-        let last = jobs.last().map(|job| job.changed_at);
+        if let Some(last) = jobs.last().map(|job| job.changed_at) {
+            (self.at, self.newest) = (Some(last), self.newest.max(Some(last)));
+        }
         for job in jobs {
             if self.told.insert(job.id, job.changed_at) != Some(job.changed_at) {
                 // Nobody listening is no failure: the next reading forgets the board.
                 let _ = self.sender.send(job);
             }
         }
-        self.read = match (last, is_full) {
-            (Some(last), true) => Some(last),
-            (Some(last), false) => self.read.max(Some(last - OVERLAP)),
-            (None, _) => self.read,
-        };
-        if let Some(read) = self.read {
-            self.told.retain(|_, at| *at > read);
+        if let Some(newest) = self.newest {
+            self.told.retain(|_, at| *at > newest - LONG_OVERLAP);
         }
         is_full
     }
@@ -122,13 +131,14 @@ impl Inner {
         self.boards.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads and tells what is new, until nothing is.
-    async fn read(&self) -> Result<()> {
+    /// Reads and tells what is new, until nothing is. It looks back so far behind what was read.
+    async fn read(&self, overlap: TimeDelta) -> Result<()> {
+        self.boards().values_mut().for_each(|board| board.begin(overlap));
         loop {
             let after: Vec<(BoardId, Option<DateTime<Utc>>)> = {
                 let mut boards = self.boards();
                 boards.retain(|_, board| board.sender.receiver_count() > 0);
-                boards.iter().map(|(id, board)| (*id, board.read)).collect()
+                boards.iter().map(|(id, board)| (*id, board.at)).collect()
             };
             if after.is_empty() {
                 return Ok(());
@@ -159,13 +169,20 @@ impl Inner {
 }
 
 async fn run(watch: Weak<Inner>) {
+    let mut looked_back = Instant::now();
     loop {
         let Some(watch) = watch.upgrade() else { return };
         if timeout(EVERY, watch.wake.notified()).await.is_ok() {
             sleep(GATHER).await;
         }
-        match watch.read().await {
-            Ok(()) => watch.reading.works(),
+        let (began, is_long) = (Instant::now(), looked_back.elapsed() > LONG_EVERY);
+        match watch.read(if is_long { LONG_OVERLAP } else { OVERLAP }).await {
+            Ok(()) => {
+                if is_long {
+                    looked_back = began;
+                }
+                watch.reading.works();
+            }
             Err(error) => {
                 watch.reading.failed(&error);
                 sleep(AFTER_FAILURE).await;
@@ -246,5 +263,82 @@ impl Follower {
             JobStatus::Completed | JobStatus::Failed | JobStatus::Cancelled => drop(self.told.remove(&job.id)),
         }
         is_new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::domain::JobType;
+
+    fn job(second: i64) -> Arc<Job> {
+        let at = DateTime::from_timestamp(second, 0).unwrap();
+        Arc::new(Job {
+            id: JobId::generate(),
+            board_id: BoardId::generate(),
+            owner_id: None,
+            node_id: None,
+            job_type: JobType::ExtractText,
+            status: JobStatus::Pending,
+            priority: 5,
+            attempts: 0,
+            max_attempts: 3,
+            postponed: 0,
+            progress: 0.0,
+            error_message: None,
+            payload: Value::Null,
+            result: None,
+            created_at: at,
+            scheduled_for: at,
+            started_at: None,
+            completed_at: None,
+            changed_at: at,
+        })
+    }
+
+    /// A reading of a table, portion by portion; which jobs are told.
+    fn read(
+        board: &mut Watched,
+        told: &mut broadcast::Receiver<Arc<Job>>,
+        table: &[Arc<Job>],
+        back: TimeDelta,
+    ) -> Vec<JobId> {
+        let mut table = table.to_vec();
+        table.sort_by_key(|job| job.changed_at);
+        board.begin(back);
+        loop {
+            let after = table.iter().filter(|job| board.at.is_none_or(|at| job.changed_at > at));
+            if !board.tell(after.take(PORTION).cloned().collect()) {
+                break;
+            }
+        }
+        std::iter::from_fn(|| told.try_recv().ok()).map(|job| job.id).collect()
+    }
+
+    #[test]
+    fn what_a_long_transaction_asked_for_is_told_once_when_it_is_looked_back() {
+        let mut board = Watched::new();
+        let mut told = board.sender.subscribe();
+        let mut table = vec![job(100), job(101)];
+        assert_eq!(read(&mut board, &mut told, &table, OVERLAP).len(), 2);
+        // Written before those, committed after them.
+        let (late, short) = (job(60), job(100));
+        table.extend([Arc::clone(&late), Arc::clone(&short)]);
+        assert_eq!(read(&mut board, &mut told, &table, OVERLAP), [short.id]);
+        assert_eq!(read(&mut board, &mut told, &table, LONG_OVERLAP), [late.id]);
+        assert!(read(&mut board, &mut told, &table, LONG_OVERLAP).is_empty());
+    }
+
+    #[test]
+    fn many_changes_do_not_hide_what_is_committed_late() {
+        let mut board = Watched::new();
+        let mut told = board.sender.subscribe();
+        let mut table: Vec<_> = (0..PORTION as i64).map(|second| job(1_000 + second)).collect();
+        assert_eq!(read(&mut board, &mut told, &table, OVERLAP).len(), PORTION);
+        let late = job(1_000 + PORTION as i64 - 2);
+        table.push(Arc::clone(&late));
+        assert_eq!(read(&mut board, &mut told, &table, OVERLAP), [late.id]);
     }
 }

@@ -4,6 +4,10 @@
 //! hears of new entries from the one task here, which reads the log of all boards that have followers in one statement, as soon
 //! as this process has committed something and once a second otherwise. Whoever is too slow for the bounded channel reads the table again, so nobody loses an entry,
 //! slows others, or makes memory grow; whoever is far behind skips what it missed, which it sees as a gap.
+//!
+//! A database may be set back: another server takes over that lagged, or a backup is restored. Then versions come again
+//! with other content, and whoever was told more than the log has now is told to read the board again, and goes on from
+//! where the log is.
 
 mod jobs;
 mod outage;
@@ -16,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use tokio::sync::{Notify, broadcast};
 
@@ -24,7 +29,7 @@ use self::outage::Outage;
 pub use self::presence::Crowd;
 pub use self::relay::Relay;
 use crate::domain::{
-    BoardEvent, BoardId, Code, Error, Result,
+    BoardEvent, BoardId, Code, Error, Logged, Result,
     ports::{Events, Feed, Heard, Wake},
 };
 
@@ -70,10 +75,69 @@ impl Wake for Woken {
     }
 }
 
+/// What followers hear.
+#[derive(Clone)]
+enum News {
+    /// The next entry of the log.
+    Entry(Arc<BoardEvent>),
+    /// The log goes on from this version, whatever was told of it before.
+    Back(Arc<BoardEvent>),
+}
+
 /// A board with followers: the last version that they were told, and how they are told.
 struct Watched {
     version: i64,
-    sender: broadcast::Sender<Arc<BoardEvent>>,
+    /// When the entry of that version was committed, if it was read here. By this an entry is known again.
+    at: Option<DateTime<Utc>>,
+    sender: broadcast::Sender<News>,
+}
+
+impl Watched {
+    fn new(version: i64) -> Self {
+        Watched { version, at: None, sender: broadcast::Sender::new(CHANNEL) }
+    }
+
+    /// After which version the log is read: the last one, or the one before it, to see whether the last is still the
+    /// same.
+    fn after(&self, is_anew: bool) -> i64 {
+        if is_anew && self.at.is_some() { self.version - 1 } else { self.version }
+    }
+
+    /// Takes over what was found after the version that was asked for.
+    fn take(&mut self, board: BoardId, asked: i64, events: Vec<BoardEvent>) -> Found {
+        let may_have_more = events.len() as i64 >= PORTION;
+        let mut events = events.into_iter().peekable();
+        let earlier = events.next_if(|event| event.version < asked).map(|event| event.version);
+        let differs = |event: &BoardEvent| event.version != self.version || Some(event.at) != self.at;
+        let is_other = asked < self.version && self.at.is_some() && events.peek().is_none_or(differs);
+        let back = earlier.or_else(|| is_other.then_some(asked)).filter(|version| *version < self.version);
+        if let Some(version) = back {
+            (self.version, self.at) = (version, None);
+            let unknown = BoardEvent {
+                board_id: board,
+                version,
+                at: Utc::now(),
+                actor: None,
+                client_mutation_id: None,
+                changes: vec![Logged::Unknown],
+            };
+            // Nobody listening is no failure, here and below: the next reading forgets the board.
+            let _ = self.sender.send(News::Back(Arc::new(unknown)));
+        }
+        for event in events {
+            if self.version < event.version {
+                (self.version, self.at) = (event.version, Some(event.at));
+                let _ = self.sender.send(News::Entry(Arc::new(event)));
+            }
+        }
+        Found { may_have_more, is_set_back: back.is_some() }
+    }
+}
+
+/// What a reading of the log has found for a board.
+struct Found {
+    may_have_more: bool,
+    is_set_back: bool,
 }
 
 impl Hub {
@@ -113,25 +177,19 @@ impl Hub {
     }
 }
 
-impl Inner {
-    /// Hears from a follower who has read all that there is where that ends. The first follower may have come with a place
-    /// that the log has not reached, for example from before a restore; the others must not wait for that.
-    fn ends_at(&self, board: BoardId, version: i64) {
-        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(board) = watched.get_mut(&board) {
-            // What is told twice for it, followers leave out.
-            board.version = board.version.min(version);
-        }
-    }
-}
-
 async fn run(inner: Weak<Inner>) {
+    let mut is_anew = false;
     loop {
         let Some(hub) = inner.upgrade() else { return };
         let _ = tokio::time::timeout(EVERY, hub.wake.notified()).await;
-        match read(&hub).await {
-            Ok(()) => hub.reading.works(),
+        match read(&hub, is_anew).await {
+            Ok(()) => {
+                is_anew = false;
+                hub.reading.works();
+            }
             Err(error) => {
+                // It may be another server that answers next.
+                is_anew = true;
                 hub.reading.failed(&error);
                 tokio::time::sleep(AFTER_FAILURE).await;
             }
@@ -146,29 +204,39 @@ async fn in_time(source: &dyn Events, after: &[(BoardId, i64)]) -> Result<Vec<Bo
 }
 
 /// Reads what is new of all boards that have followers, until nothing is.
-async fn read(hub: &Inner) -> Result<()> {
+async fn read(hub: &Inner, mut is_anew: bool) -> Result<()> {
     loop {
         let after: Vec<(BoardId, i64)> = {
             let mut watched = hub.watched.lock().unwrap_or_else(PoisonError::into_inner);
             watched.retain(|_, board| board.sender.receiver_count() > 0);
-            watched.iter().map(|(id, board)| (*id, board.version)).collect()
+            watched.iter().map(|(id, board)| (*id, board.after(is_anew))).collect()
         };
         if after.is_empty() {
             return Ok(());
         }
-        let events = in_time(&*hub.source, &after).await?;
-        let is_all = (events.len() as i64) < PORTION;
-        let mut watched = hub.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        for event in events {
-            if let Some(board) = watched.get_mut(&event.board_id).filter(|board| board.version < event.version) {
-                board.version = event.version;
-                // Nobody listening is no failure: the next reading forgets the board.
-                let _ = board.sender.send(Arc::new(event));
-            }
+        let mut found: HashMap<BoardId, Vec<BoardEvent>> = HashMap::new();
+        for event in in_time(&*hub.source, &after).await? {
+            found.entry(event.board_id).or_default().push(event);
         }
-        if is_all {
+        let mut watched = hub.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut has_more, mut set_back) = (false, 0);
+        for (id, asked) in after {
+            let events = found.remove(&id).unwrap_or_default();
+            let Some(board) = watched.get_mut(&id) else { continue };
+            let found = board.take(id, asked, events);
+            has_more |= found.may_have_more;
+            set_back += usize::from(found.is_set_back);
+        }
+        if set_back > 0 {
+            tracing::warn!(
+                boards = set_back,
+                "The database was set back: followers of {set_back} boards read them again"
+            );
+        }
+        if !has_more {
             return Ok(());
         }
+        is_anew = false;
     }
 }
 
@@ -188,8 +256,7 @@ impl Feed for Hub {
         let (receiver, is_live) = {
             let mut watched = self.0.watched.lock().unwrap_or_else(PoisonError::into_inner);
             let is_live = watched.get(&board).is_some_and(|board| board.version == after);
-            let new = || Watched { version: after, sender: broadcast::Sender::new(CHANNEL) };
-            (watched.entry(board).or_insert_with(new).sender.subscribe(), is_live)
+            (watched.entry(board).or_insert_with(|| Watched::new(after)).sender.subscribe(), is_live)
         };
         let follower = Follower {
             hub: self.clone(),
@@ -210,7 +277,7 @@ struct Follower {
     board: BoardId,
     /// The last version that it was told.
     version: i64,
-    receiver: broadcast::Receiver<Arc<BoardEvent>>,
+    receiver: broadcast::Receiver<News>,
     /// What it read of the table and was not told yet.
     read: VecDeque<BoardEvent>,
     /// Whether it has read all that the table had, and hears the rest.
@@ -235,9 +302,6 @@ impl Follower {
                         self.hub.0.catching_up.works();
                         self.is_live = events.is_empty();
                         self.read = events.into();
-                        if self.is_live {
-                            self.hub.0.ends_at(self.board, self.version);
-                        }
                     }
                     Err(error) => {
                         self.hub.0.catching_up.failed(&error);
@@ -247,17 +311,22 @@ impl Follower {
                 continue;
             }
             match self.receiver.recv().await {
-                Ok(event) if event.version <= self.version => {}
-                Ok(event) if self.skips || event.version == self.version + 1 => {
-                    self.skips = false;
-                    self.version = event.version;
+                // Who was told no more than that goes on as if nothing had happened.
+                Ok(News::Back(event)) if event.version >= self.version => {}
+                Ok(News::Entry(event)) if event.version <= self.version => {}
+                Ok(News::Back(event)) => {
+                    (self.version, self.skips) = (event.version, false);
+                    return Some(event);
+                }
+                Ok(News::Entry(event)) if self.skips || event.version == self.version + 1 => {
+                    (self.version, self.skips) = (event.version, false);
                     return Some(event);
                 }
                 Err(broadcast::error::RecvError::Lagged(missed)) if self.skips || missed > MOST_MISSED as u64 => {
                     self.skips = true;
                 }
                 // Something is missing in between, or was too fast: the table has it.
-                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => self.is_live = false,
+                Ok(News::Entry(_)) | Err(broadcast::error::RecvError::Lagged(_)) => self.is_live = false,
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
         }
@@ -267,50 +336,74 @@ impl Follower {
 #[cfg(test)]
 mod tests {
     use async_trait::async_trait;
-    use chrono::Utc;
 
     use super::*;
 
-    /// A log that others write to; it also fails when told to.
+    /// A log that others write to, of one board; it also fails when told to.
     #[derive(Default)]
-    struct Log(Mutex<(i64, usize)>);
+    struct Log(Mutex<State>);
+
+    #[derive(Default)]
+    struct State {
+        version: i64,
+        failures: usize,
+        /// Entries are of another one when the log was set back.
+        history: i64,
+    }
+
+    impl Log {
+        fn set(&self, version: i64, failures: usize) {
+            let mut state = self.0.lock().unwrap();
+            (state.version, state.failures) = (version, failures);
+        }
+    }
 
     #[async_trait]
     impl Events for Log {
         async fn events(&self, after: &[(BoardId, i64)], most: i64) -> Result<Vec<BoardEvent>> {
             let mut state = self.0.lock().unwrap();
-            if state.1 > 0 {
-                state.1 -= 1;
+            if state.failures > 0 {
+                state.failures -= 1;
                 return Err(Error::internal("a lost connection"));
             }
-            let event = |board_id, version| BoardEvent {
+            let at = DateTime::from_timestamp(state.history, 0).unwrap();
+            let event = |board_id, version, changes| BoardEvent {
                 board_id,
                 version,
-                at: Utc::now(),
+                at,
                 actor: None,
                 client_mutation_id: None,
-                changes: Vec::new(),
+                changes,
             };
-            Ok(after
-                .iter()
-                .flat_map(|(board, version)| (version + 1..=state.0).take(most as usize).map(|v| event(*board, v)))
-                .collect())
+            let mut found = Vec::new();
+            for (board, version) in after {
+                if *version > state.version {
+                    found.push(event(*board, state.version, vec![Logged::Unknown]));
+                }
+                let newer = (version + 1..=state.version).take(most as usize);
+                found.extend(newer.map(|version| event(*board, version, Vec::new())));
+            }
+            Ok(found)
         }
+    }
+
+    fn hub(log: &Arc<Log>) -> Hub {
+        Hub::new(Arc::clone(log) as Arc<dyn Events>, Arc::clone(log) as Arc<dyn Events>, None)
     }
 
     #[tokio::test]
     async fn every_follower_is_told_every_version_once() {
         let log = Arc::new(Log::default());
-        let hub = Hub::new(Arc::clone(&log) as Arc<dyn Events>, Arc::clone(&log) as Arc<dyn Events>, None);
+        let hub = hub(&log);
         let board = BoardId::generate();
-        log.0.lock().unwrap().0 = 250;
+        log.set(250, 0);
         let mut early = hub.follow(board, 0);
         let mut late = hub.follow(board, 240);
         for version in 1..=250 {
             assert_eq!(early.next().await.unwrap().version, version);
         }
         // More than the channel holds, and a lost connection in between.
-        *log.0.lock().unwrap() = (1000, 3);
+        log.set(1000, 3);
         hub.committed(board);
         for version in 251..=1000 {
             assert_eq!(early.next().await.unwrap().version, version);
@@ -328,16 +421,71 @@ mod tests {
     #[tokio::test]
     async fn who_is_ahead_of_the_log_keeps_nothing_from_others() {
         let log = Arc::new(Log::default());
-        let hub = Hub::new(Arc::clone(&log) as Arc<dyn Events>, Arc::clone(&log) as Arc<dyn Events>, None);
+        let hub = hub(&log);
         let board = BoardId::generate();
-        log.0.lock().unwrap().0 = 10;
+        log.set(10, 0);
         let _ahead = hub.follow(board, 5000);
         let mut follower = hub.follow(board, 9);
         assert_eq!(follower.next().await.unwrap().version, 10);
         // It has read all there is, and is told the rest.
         assert!(tokio::time::timeout(EVERY, follower.next()).await.is_err());
-        log.0.lock().unwrap().0 = 11;
+        log.set(11, 0);
         let next = tokio::time::timeout(Duration::from_secs(20), follower.next()).await;
         assert_eq!(next.expect("told within 20 s").unwrap().version, 11);
+    }
+
+    /// What a follower is told next: the version, and whether it has to read the board again.
+    async fn told(follower: &mut BoxStream<'static, Arc<BoardEvent>>) -> (i64, bool) {
+        let next = tokio::time::timeout(Duration::from_secs(20), follower.next()).await;
+        let event = next.expect("told within 20 s").unwrap();
+        (event.version, event.changes.contains(&Logged::Unknown))
+    }
+
+    /// Has a follower read the log to its end, so that it hears what comes.
+    async fn reads_to_the_end(follower: &mut BoxStream<'static, Arc<BoardEvent>>) {
+        assert!(tokio::time::timeout(Duration::from_millis(10), follower.next()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn whoever_was_told_more_than_there_is_reads_again() {
+        let log = Arc::new(Log::default());
+        let (hub, board) = (hub(&log), BoardId::generate());
+        log.set(10, 0);
+        let mut follower = hub.follow(board, 9);
+        assert_eq!(told(&mut follower).await, (10, false));
+        reads_to_the_end(&mut follower).await;
+        log.set(11, 0);
+        assert_eq!(told(&mut follower).await, (11, false));
+        log.set(8, 0);
+        assert_eq!(told(&mut follower).await, (8, true));
+        // Somebody who comes now hears no more than what is new.
+        let mut fresh = hub.follow(board, 8);
+        log.set(9, 0);
+        assert_eq!((told(&mut follower).await, told(&mut fresh).await), ((9, false), (9, false)));
+        // One that reads by itself sees the same.
+        let mut ahead = hub.follow(board, 20);
+        assert_eq!(told(&mut ahead).await, (9, true));
+    }
+
+    #[tokio::test]
+    async fn versions_that_came_again_while_the_log_was_away_are_noticed() {
+        let (log, behind) = (Arc::new(Log::default()), Arc::new(Log::default()));
+        let hub = Hub::new(Arc::clone(&log) as Arc<dyn Events>, Arc::clone(&behind) as Arc<dyn Events>, None);
+        let board = BoardId::generate();
+        behind.set(10, 0);
+        log.set(10, 0);
+        let mut follower = hub.follow(board, 9);
+        assert_eq!(told(&mut follower).await, (10, false));
+        reads_to_the_end(&mut follower).await;
+        log.set(11, 0);
+        assert_eq!(told(&mut follower).await, (11, false));
+        // A lost connection alone tells nothing.
+        log.set(12, 2);
+        assert_eq!(told(&mut follower).await, (12, false));
+        // Another server has fewer entries, and comes as far and further before it is asked.
+        log.0.lock().unwrap().history = 1;
+        log.set(13, 2);
+        assert_eq!(told(&mut follower).await, (11, true));
+        assert_eq!((told(&mut follower).await, told(&mut follower).await), ((12, false), (13, false)));
     }
 }

@@ -1,9 +1,10 @@
 //! Presence, live: who is on the boards that somebody here looks at, and what the people here say.
 //!
-//! Twenty times a second what was said since is told to followers of this process and written to the table, in one statement and
-//! only if there is something. Half as often the table is read, for the boards that have followers here. Nothing queues: of each
-//! window only the newest is known, and a follower that is slow finds less to be told. The clock that counts is that of the
-//! database.
+//! Twenty times a second what was said since is told to followers of this process and written to the table, in one
+//! statement and only if there is something. Half as often the table is read, for the boards that have followers here.
+//! Nothing queues: of each window only the newest is known, and a follower that is slow finds less to be told. What
+//! could not be written or read is made up for, as long as it says something: somebody of whom nothing was heard for
+//! half a minute is gone. The clock that counts is that of the database.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -26,10 +27,12 @@ use crate::domain::{
 
 /// Time between two writings: what is said in between is known by its newest alone.
 const TURN: Duration = Duration::from_millis(50);
-/// How far back each reading looks. A row that takes longer to be written than this is heard of by its next.
+/// How far back each reading looks beyond the last one. A row that takes longer to be written is heard of by its next.
 const OVERLAP: Duration = Duration::from_secs(2);
 /// How long the table may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// How long nothing is written after a failure. On a standby there is no such table at all.
+const AFTER_FAILURE: Duration = Duration::from_millis(500);
 /// Time between two rounds that let go of who has gone.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Time between two removals of old rows, while something is written.
@@ -57,6 +60,8 @@ struct Inner {
 struct State {
     /// What was said here since the last turn.
     said: HashMap<PresenceId, Arc<Presence>>,
+    /// What was told here and is not in the table yet, and when it was said.
+    unwritten: HashMap<PresenceId, (Arc<Presence>, Instant)>,
     /// The windows of people who spoke here, and when they did last.
     windows: HashMap<(BoardId, Person), HashMap<PresenceId, Instant>>,
     /// The boards that somebody here looks at.
@@ -70,8 +75,8 @@ struct Room {
     changes: BTreeMap<u64, PresenceId>,
     /// Number of the last change.
     last: watch::Sender<u64>,
-    /// Whether everybody was read once, and not only what is new.
-    is_known: bool,
+    /// When the last reading began that had an answer; before the first one, everybody is to be read.
+    read_at: Option<Instant>,
 }
 
 struct Present {
@@ -85,7 +90,7 @@ struct Present {
 
 impl Room {
     fn new() -> Self {
-        Room { people: HashMap::new(), changes: BTreeMap::new(), last: watch::Sender::new(0), is_known: false }
+        Room { people: HashMap::new(), changes: BTreeMap::new(), last: watch::Sender::new(0), read_at: None }
     }
 
     /// Takes over what was said, for all to be told.
@@ -163,62 +168,71 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells and writes what was said since the last turn; whether there was something.
-    async fn write(&self) -> Result<bool> {
-        let said: Vec<Arc<Presence>> = {
-            let mut state = self.state();
-            let State { said, rooms, .. } = &mut *state;
-            let now = Instant::now();
-            let said: Vec<_> = std::mem::take(said).into_values().collect();
-            for presence in &said {
-                if let Some(room) = rooms.get_mut(&presence.board_id) {
-                    let kept_at = room.people.get(&presence.id).map_or(DateTime::UNIX_EPOCH, |known| known.kept_at);
-                    room.take(Arc::clone(presence), now, kept_at);
-                }
+    /// Tells followers here what was said since the last turn.
+    fn tell(&self) {
+        let mut state = self.state();
+        let State { said, unwritten, rooms, .. } = &mut *state;
+        let now = Instant::now();
+        for (id, presence) in said.drain() {
+            if let Some(room) = rooms.get_mut(&presence.board_id) {
+                let kept_at = room.people.get(&id).map_or(DateTime::UNIX_EPOCH, |known| known.kept_at);
+                room.take(Arc::clone(&presence), now, kept_at);
             }
-            said
-        };
-        for portion in said.chunks(PORTION) {
+            if unwritten.len() < MOST_WINDOWS || unwritten.contains_key(&id) {
+                unwritten.insert(id, (presence, now));
+            }
+        }
+        // By then others have let go of them, whatever the last word was.
+        unwritten.retain(|_, (_, said)| now.duration_since(*said) <= GONE_AFTER);
+    }
+
+    /// Writes what is not written yet; whether there was something.
+    async fn write(&self) -> Result<bool> {
+        let unwritten: Vec<Arc<Presence>> =
+            self.state().unwritten.values().map(|(presence, _)| Arc::clone(presence)).collect();
+        for portion in unwritten.chunks(PORTION) {
             let kept_at = in_time(self.table.keep_presences(portion)).await?;
             let mut state = self.state();
             for presence in portion {
+                // Nobody else adds to it: what is said meanwhile waits for the next turn.
+                state.unwritten.remove(&presence.id);
                 let known = state.rooms.get_mut(&presence.board_id).and_then(|room| room.people.get_mut(&presence.id));
                 if let Some(known) = known.filter(|known| known.presence.mark == presence.mark) {
                     known.kept_at = kept_at;
                 }
             }
         }
-        Ok(!said.is_empty())
+        Ok(!unwritten.is_empty())
     }
 
     /// Reads what people said elsewhere.
     async fn read(&self) -> Result<()> {
-        let (boards, is_known) = {
+        let began = Instant::now();
+        let (boards, within) = {
             let mut state = self.state();
             state.rooms.retain(|_, room| room.last.receiver_count() > 0);
             let boards: Vec<BoardId> = state.rooms.keys().copied().collect();
-            (boards, state.rooms.values().all(|room| room.is_known))
+            let since =
+                |room: &Room| room.read_at.map_or(GONE_AFTER, |read_at| began.duration_since(read_at) + OVERLAP);
+            (boards, state.rooms.values().map(since).max().unwrap_or_default().min(GONE_AFTER))
         };
         if boards.is_empty() {
             return Ok(());
         }
-        let within = if is_known { OVERLAP } else { GONE_AFTER };
-        let read = in_time(self.table.presences(&boards, within, MOST_PEOPLE as i64)).await;
+        let read = in_time(self.table.presences(&boards, within, MOST_PEOPLE as i64)).await?;
         let now = Instant::now();
         let mut state = self.state();
-        let is_read = read.is_ok();
-        for (row, ago) in read.iter().flatten().cloned() {
+        for (row, ago) in read {
             if let Some(room) = state.rooms.get_mut(&row.board_id) {
                 room.read(row, now.checked_sub(ago).unwrap_or(now));
             }
         }
-        // After a failure nobody knows what was missed.
         boards.iter().for_each(|board| {
             if let Some(room) = state.rooms.get_mut(board) {
-                room.is_known = is_read;
+                room.read_at = Some(began);
             }
         });
-        read.map(drop)
+        Ok(())
     }
 
     fn sweep(&self) {
@@ -233,7 +247,7 @@ impl Inner {
 
     fn is_idle(&self) -> bool {
         let state = self.state();
-        state.said.is_empty() && state.rooms.is_empty()
+        state.said.is_empty() && state.unwritten.is_empty() && state.rooms.is_empty()
     }
 }
 
@@ -246,23 +260,33 @@ async fn in_time<T>(asked: impl Future<Output = Result<T>>) -> Result<T> {
 async fn run(crowd: Weak<Inner>) {
     let (mut turn, mut swept, mut removed) = (0_u64, Instant::now(), Instant::now());
     let (mut has_written, mut is_failing) = (false, false);
+    let mut failed: Option<Instant> = None;
     loop {
         let Some(crowd) = crowd.upgrade() else { return };
         let began = Instant::now();
+        crowd.tell();
         let done = async {
-            has_written |= crowd.write().await?;
+            let is_due = failed.is_none_or(|failed| began.duration_since(failed) >= AFTER_FAILURE);
+            let written = if is_due { crowd.write().await } else { Ok(false) };
+            if is_due {
+                failed = written.is_err().then(Instant::now);
+            }
+            // Of what could not be written, a part may be.
+            has_written |= *written.as_ref().unwrap_or(&true);
+            // Whether others hear what is said here or not, they are heard.
             if turn.is_multiple_of(2) {
                 crowd.read().await?;
             }
+            written?;
             if has_written && began.duration_since(removed) > REMOVE_EVERY {
                 (has_written, removed) = (false, began);
                 in_time(crowd.table.remove_presences()).await?;
             }
-            Ok::<(), Error>(())
+            Ok::<bool, Error>(is_due)
         };
         match done.await {
-            Ok(()) => {
-                if std::mem::take(&mut is_failing) {
+            Ok(is_due) => {
+                if is_due && std::mem::take(&mut is_failing) {
                     tracing::info!("Presence reaches other processes again");
                 }
             }
@@ -378,122 +402,4 @@ impl Follower {
 }
 
 #[cfg(test)]
-mod tests {
-    use async_trait::async_trait;
-
-    use super::*;
-    use crate::domain::{Failure, ports::Presences};
-
-    /// A table that forgets everything, and counts what it is told.
-    #[derive(Default)]
-    struct Table(Mutex<Vec<usize>>);
-
-    #[async_trait]
-    impl Presences for Table {
-        async fn presences(&self, _: &[BoardId], _: Duration, _: i64) -> Result<Vec<(Presence, Duration)>> {
-            Ok(Vec::new())
-        }
-    }
-
-    #[async_trait]
-    impl PresenceTable for Table {
-        async fn keep_presences(&self, presences: &[Arc<Presence>]) -> Result<DateTime<Utc>> {
-            self.0.lock().unwrap().push(presences.len());
-            Ok(Utc::now())
-        }
-
-        async fn remove_presences(&self) -> Result<()> {
-            Ok(())
-        }
-    }
-
-    fn said(board: BoardId, id: PresenceId, x: f64) -> Presence {
-        Presence {
-            id,
-            board_id: board,
-            user: None,
-            mark: x as i64,
-            cursor: Some((x, 0.0)),
-            selection: Vec::new(),
-            state: None,
-            is_here: true,
-            seen_at: Utc::now(),
-        }
-    }
-
-    const SOMEBODY: Person = Person { digest: [7; 32], most_windows: 3 };
-
-    #[tokio::test]
-    async fn of_a_thousand_moves_the_last_is_told_and_written() {
-        let table = Arc::new(Table::default());
-        let crowd = Crowd::new(Arc::clone(&table) as Arc<dyn PresenceTable>);
-        let (board, window) = (BoardId::generate(), PresenceId::generate());
-        let mut told = crowd.follow_presence(board);
-        for x in 0..1000 {
-            crowd.show(said(board, window, f64::from(x)), SOMEBODY).unwrap();
-        }
-        assert_eq!(told.next().await.unwrap().cursor, Some((999.0, 0.0)));
-        // Who comes later sees who is there; who follows hears a goodbye.
-        let mut later = crowd.follow_presence(board);
-        assert_eq!(later.next().await.unwrap().cursor, Some((999.0, 0.0)));
-        crowd.show(Presence { is_here: false, mark: -1, ..said(board, window, 0.0) }, SOMEBODY).unwrap();
-        assert!(!told.next().await.unwrap().is_here);
-        assert!(!later.next().await.unwrap().is_here);
-        assert_eq!(*table.0.lock().unwrap(), [1, 1]);
-        // Who comes after it never knew them.
-        let mut last = crowd.follow_presence(board);
-        crowd.show(said(board, PresenceId::generate(), 5.0), SOMEBODY).unwrap();
-        assert_eq!(last.next().await.unwrap().cursor, Some((5.0, 0.0)));
-    }
-
-    #[tokio::test]
-    async fn a_person_has_so_many_windows() {
-        let crowd = Crowd::new(Arc::new(Table::default()));
-        let board = BoardId::generate();
-        let windows: Vec<PresenceId> = (0..4).map(|_| PresenceId::generate()).collect();
-        let show = |window: usize| crowd.show(said(board, windows[window], 1.0), SOMEBODY);
-        assert!((0..3).all(|window| show(window).is_ok()));
-        assert!(matches!(show(3), Err(Failure::Refused(_))));
-        let other = Person { digest: [8; 32], most_windows: 3 };
-        assert!(show(1).is_ok() && crowd.show(said(board, windows[3], 1.0), other).is_ok());
-        crowd.show(Presence { is_here: false, ..said(board, windows[0], 1.0) }, SOMEBODY).unwrap();
-        assert!(show(3).is_ok());
-        // Who has to leave goes with all windows.
-        let mut told = crowd.follow_presence(board);
-        for window in [1, 2, 3] {
-            show(window).unwrap();
-        }
-        crowd.leave(board, &SOMEBODY, None);
-        assert!(windows[1..].iter().all(|window| !crowd.0.state().said[window].is_here));
-        assert!(show(0).is_ok());
-        assert_eq!(told.next().await.unwrap().id, windows[0]);
-    }
-
-    #[test]
-    fn silence_is_a_goodbye_and_is_forgotten_later() {
-        let (mut room, now) = (Room::new(), Instant::now());
-        let window = PresenceId(Uuid::nil());
-        let row = |mark: f64, second: i64| Presence {
-            seen_at: DateTime::from_timestamp(second, 0).unwrap(),
-            ..said(BoardId(Uuid::nil()), window, mark)
-        };
-        let told = |room: &Room| (*room.last.borrow(), room.people.get(&window).map(|person| person.presence.is_here));
-        room.read(row(1.0, 100), now);
-        assert_eq!(told(&room), (1, Some(true)));
-        // The same again, and one that is older: nothing new.
-        room.read(row(1.0, 100), now);
-        room.read(row(2.0, 99), now);
-        assert_eq!(told(&room), (1, Some(true)));
-        room.sweep(now + GONE_AFTER);
-        assert_eq!(told(&room), (1, Some(true)));
-        room.sweep(now + GONE_AFTER + TURN);
-        assert_eq!(told(&room), (2, Some(false)));
-        // Back again before it is forgotten.
-        room.read(row(3.0, 140), now + 2 * GONE_AFTER);
-        assert_eq!(told(&room), (3, Some(true)));
-        room.sweep(now + 4 * GONE_AFTER);
-        assert_eq!(told(&room), (4, Some(false)));
-        room.sweep(now + 4 * GONE_AFTER + TURN);
-        assert_eq!((told(&room), room.changes.len()), ((4, None), 0));
-    }
-}
+mod tests;

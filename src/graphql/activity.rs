@@ -6,7 +6,10 @@ use async_graphql::{Enum, ID, Object, Result, SimpleObject};
 use chrono::{DateTime, Utc};
 
 use super::{page::connection, rows::row, scalar::id, scope::Scope, user::User};
-use crate::domain::{self, ACTIVITY_ORDER, AnyId, PageRequest};
+use crate::{
+    domain::{self, ACTIVITY_ORDER, AnyId, PageRequest},
+    service::journal::told_to,
+};
 
 /// What happened on a board.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +65,8 @@ pub(super) struct UsagePoint {
     /// How much.
     value: i64,
 }
+
+row!(UsagePoint);
 
 impl From<domain::UsagePoint> for UsagePoint {
     fn from(domain::UsagePoint { from, value }: domain::UsagePoint) -> Self {
@@ -121,8 +126,7 @@ pub(super) struct ActivityRows(Scope);
 impl ActivityRows {
     /// A page of what happened, the last first.
     pub(super) async fn read(scope: &Scope, page: &PageRequest) -> domain::Result<ActivityConnection> {
-        let read = scope.session.services.activity(scope.board.granted(), page);
-        let page = scope.loaders().activity_page(&scope.board, page, read).await?;
+        let page = scope.loaders().activity_page(told_to(scope.board.granted()), page.clone()).await?;
         Ok(ActivityConnection::new(page, Arc::new(ActivityRows(scope.clone()))))
     }
 
@@ -135,9 +139,7 @@ impl ActivityRows {
     }
 
     async fn total_count(&self) -> domain::Result<i64> {
-        let Scope { session, board } = &self.0;
-        let read = session.services.activity_count(board.granted());
-        session.loaders.activity_count(board, read).await
+        self.0.loaders().activity_count(told_to(self.0.board.granted())).await
     }
 }
 

@@ -226,28 +226,28 @@ impl Board {
     }
 
     /// Share links of the board, newest first, at most 1,000; empty for all but its owner.
-    async fn shares(&self) -> Result<Vec<BoardShare>> {
+    async fn shares(&self) -> Result<Rows<BoardShare>> {
         self.0.loaders().rests_on_more();
         if !service::sharing::sees_shares(self.0.board.granted()) {
-            return Ok(Vec::new());
+            return Ok(Rows(Vec::new()));
         }
         let shares = Box::pin(self.0.loaders().shares(self.0.board.id())).await?;
         Ok(shares.iter().cloned().map(BoardShare).collect())
     }
 
     /// Invitations to the board that nobody has answered, in their order, at most 1,000; empty for all but its owner.
-    async fn invitations(&self) -> Result<Vec<SentInvitation>> {
+    async fn invitations(&self) -> Result<Rows<SentInvitation>> {
         self.0.loaders().rests_on_more();
         let invitations = Box::pin(self.0.session.services.invitations_to(self.0.board.granted())).await?;
         Ok(invitations.into_iter().map(SentInvitation).collect())
     }
 
     /// Who works on the board, in the order of the invitations, at most 1,000; empty for all but its owner and collaborators.
-    async fn collaborators(&self) -> Result<Vec<Collaborator>> {
+    async fn collaborators(&self) -> Result<Rows<Collaborator>> {
         self.0.loaders().rests_on_more();
         let session = &self.0.session;
         if !self.0.board.granted().sees_people() {
-            return Ok(Vec::new());
+            return Ok(Rows(Vec::new()));
         }
         let all = Box::pin(self.0.loaders().collaborators(self.0.board.id())).await?;
         let shown = |collaborator| Collaborator { session: Arc::clone(session), collaborator };
@@ -255,7 +255,7 @@ impl Board {
     }
 
     /// Who is on the board at this moment, the last heard of last, at most 1,000.
-    async fn presence(&self) -> Result<Vec<Presence>> {
+    async fn presence(&self) -> Result<Rows<Presence>> {
         let people = Box::pin(self.0.loaders().presence(self.0.board.id())).await?;
         let shown = |presence: &Arc<domain::Presence>| Presence::new(&self.0, Arc::clone(presence));
         Ok(people.iter().map(shown).collect())

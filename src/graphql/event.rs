@@ -6,7 +6,13 @@ use async_graphql::{ID, Object, Result, SimpleObject, Union};
 use chrono::{DateTime, Utc};
 
 use super::{
-    board::Board, link::Link, node::BoardNode, page::connection, rows::Row, rows::Selected, scalar::id, scope::Scope,
+    board::Board,
+    link::Link,
+    node::BoardNode,
+    page::connection,
+    rows::{Row, Rows, Selected},
+    scalar::id,
+    scope::Scope,
     user::User,
 };
 use crate::domain::{self, EVENT_ORDER, LinkId, Logged, NodeId, Page, PageRequest, event_place, version_at};
@@ -135,7 +141,7 @@ impl BoardChanged {
     }
 
     /// What changed.
-    async fn changes(&self) -> Vec<BoardChange> {
+    async fn changes(&self) -> Rows<BoardChange> {
         self.event.changes.iter().map(|logged| BoardChange::new(&self.scope, *logged)).collect()
     }
 }
@@ -156,6 +162,23 @@ pub(super) enum BoardChange {
     LinkSaved(LinkSaved),
     /// A link was removed.
     LinkDeleted(LinkDeleted),
+}
+
+impl Row for BoardChange {
+    fn select<'a>(
+        &'a self,
+        object: &mut Selected<'a>,
+        place: &'a async_graphql::ContextSelectionSet<'a>,
+    ) -> async_graphql::ServerResult<()> {
+        match self {
+            BoardChange::BoardUpdated(change) => object.add(place, change),
+            BoardChange::BoardDeleted(change) => object.add(place, change),
+            BoardChange::NodeSaved(change) => object.add(place, change),
+            BoardChange::NodeDeleted(change) => object.add(place, change),
+            BoardChange::LinkSaved(change) => object.add(place, change),
+            BoardChange::LinkDeleted(change) => object.add(place, change),
+        }
+    }
 }
 
 impl BoardChange {

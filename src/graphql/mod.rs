@@ -39,9 +39,10 @@ mod text;
 mod user;
 mod wire;
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
-use async_graphql::{Request, Schema};
+use async_graphql::{Request, Response, Schema};
+use futures_util::FutureExt;
 
 pub use answer::Answer;
 pub use budget::Budget;
@@ -105,7 +106,7 @@ impl Api {
         if request.parsed_query().is_ok_and(answer::is_about_schema) {
             let budget = Arc::clone(&session.budget);
             let run = async {
-                let response = error::settle(self.schema.execute(request.data(session)).await);
+                let response = error::settle(execute(&self.schema, request.data(session)).await);
                 let is_whole = response.is_ok();
                 let answer = Answer::within(response, &budget, false);
                 let is_kept = is_whole && answer.ran;
@@ -120,7 +121,7 @@ impl Api {
         let is_mutation = request.parsed_query().is_ok_and(answer::writes);
         let (loaders, budget) = (Arc::clone(&session.loaders), Arc::clone(&session.budget));
         // tokio would interrupt a level of the query after 128 steps, and cut in two what the loaders ask for together.
-        let execution = tokio::task::unconstrained(self.schema.execute(request.data(session)));
+        let execution = tokio::task::unconstrained(execute(&self.schema, request.data(session)));
         let response = error::settle(execution.await);
         let is_whole = response.is_ok();
         let answer = Answer::within(response, &budget, is_mutation);
@@ -129,6 +130,16 @@ impl Api {
         }
         answer
     }
+}
+
+/// Runs one operation. Should it panic, the client gets an answer, and its connection and its neighbours live on.
+async fn execute(schema: &ApiSchema, request: Request) -> Response {
+    let execution = AssertUnwindSafe(schema.execute(request)).catch_unwind();
+    execution.await.unwrap_or_else(|_| panicked())
+}
+
+fn panicked() -> Response {
+    refused(&Error::internal("an operation panicked"))
 }
 
 /// Refuses mutations where only reading is possible.

@@ -5,29 +5,34 @@
 //! and handed out again, so a number there keeps its digits or is refused. Both parsers round before anybody can object,
 //! which is why the text of the request is looked at.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use async_graphql::{Number, Request};
 
 /// The doubles that numbers of a request were rounded to.
-pub(super) struct LossyNumbers(HashSet<u64>);
+pub(super) struct LossyNumbers {
+    /// Those in the text of the request, which is one for all of a batch.
+    of_text: Arc<HashSet<u64>>,
+    of_document: HashSet<u64>,
+}
 
 impl LossyNumbers {
     /// Whether this number may have been another one in the request.
     pub(super) fn contains(&self, number: &Number) -> bool {
-        !number.is_i64() && !number.is_u64() && number.as_f64().is_some_and(|value| self.0.contains(&value.to_bits()))
+        let is_lossy = |bits: u64| self.of_text.contains(&bits) || self.of_document.contains(&bits);
+        !number.is_i64() && !number.is_u64() && number.as_f64().is_some_and(|value| is_lossy(value.to_bits()))
     }
 }
 
 /// Notes in requests which of their numbers were rounded while they were read from this text.
 pub fn note_numbers(requests: &mut [Request], text: &[u8]) {
-    let of_text: HashSet<u64> = tokens(text).filter_map(rounded).map(f64::to_bits).collect();
+    let lossy = |text: &[u8]| -> HashSet<u64> { tokens(text).filter_map(rounded).map(f64::to_bits).collect() };
+    let of_text = Arc::new(lossy(text));
     for request in requests {
         // The document is a string in the text, in which letters and digits may be escaped.
-        let of_document = tokens(request.query.as_bytes()).filter_map(rounded).map(f64::to_bits);
-        let lossy: HashSet<u64> = of_document.chain(of_text.iter().copied()).collect();
-        if !lossy.is_empty() {
-            request.data.insert(LossyNumbers(lossy));
+        let of_document = lossy(request.query.as_bytes());
+        if !of_text.is_empty() || !of_document.is_empty() {
+            request.data.insert(LossyNumbers { of_text: Arc::clone(&of_text), of_document });
         }
     }
 }

@@ -6,7 +6,7 @@ use async_graphql::{ID, Object, Result};
 use chrono::{DateTime, Utc};
 use futures_util::future::try_join_all;
 
-use super::{node::Point, scalar::id, scope::Scope, user::User};
+use super::{node::Point, rows::row, scalar::id, scope::Scope, user::User};
 use crate::domain;
 
 /// Where one window of one person is on a board.
@@ -14,6 +14,8 @@ pub(super) struct Presence {
     scope: Scope,
     presence: Arc<domain::Presence>,
 }
+
+row!(Presence);
 
 impl Presence {
     pub(super) fn new(scope: &Scope, presence: Arc<domain::Presence>) -> Self {

@@ -6,15 +6,16 @@
 
 use std::{
     collections::HashMap,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use async_graphql::{Context, Request, Response, Value, Variables};
 use futures_util::{StreamExt, stream, stream::BoxStream};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{Api, ApiSchema, Session, admission, answer, check_writable, error, refused};
+use super::{Api, ApiSchema, Session, admission, answer, check_writable, error, panicked, refused};
 use crate::{
     config::LimitsConfig,
     domain::{Code, Error, Result},
@@ -82,28 +83,46 @@ impl Places {
 struct Asked {
     query: String,
     operation_name: Option<String>,
-    variables: Variables,
+    /// In JSON: what is made of it takes many times as much, and is there already while the subscription runs.
+    variables: Vec<u8>,
 }
 
 impl Asked {
+    fn of(request: &Request) -> Self {
+        Asked {
+            query: request.query.clone(),
+            operation_name: request.operation_name.clone(),
+            // They came as JSON, so they have that form.
+            variables: serde_json::to_vec(&request.variables).unwrap_or_default(),
+        }
+    }
+
     fn request(&self) -> Request {
-        let mut request = Request::new(self.query.clone()).variables(self.variables.clone());
+        let variables: Variables = serde_json::from_slice(&self.variables).unwrap_or_default();
+        let mut request = Request::new(self.query.clone()).variables(variables);
         request.operation_name.clone_from(&self.operation_name);
         request
     }
 }
 
 impl Api {
-    /// Runs one operation as a stream: a subscription with a response for each event, anything else with one. An error is the
-    /// last item of a subscription that the server could not go on with: its client has to come back, from where it was.
-    pub fn stream(&self, session: Arc<Session>, request: Request) -> BoxStream<'static, Result<Response>> {
+    /// What the client of an operation is told that was not done in time.
+    #[must_use]
+    pub fn late() -> Error {
+        Error::new(Code::Timeout, "Answering took longer than it may; ask for less")
+    }
+
+    /// Runs one operation as a stream: a subscription with a response for each event, anything else with one, by the
+    /// deadline. An error is the last item of a subscription that the server could not go on with: its client has to
+    /// come back, from where it was.
+    pub fn stream(
+        &self,
+        session: Arc<Session>,
+        request: Request,
+        deadline: Instant,
+    ) -> BoxStream<'static, Result<Response>> {
         session.services.count_call(&session.viewer);
         let refuse = |error| stream::iter([Ok(refused(&error))]).boxed();
-        let asked = Asked {
-            query: request.query.clone(),
-            operation_name: request.operation_name.clone(),
-            variables: request.variables.clone(),
-        };
         let mut request = match admission::admit(request, &self.limits) {
             Ok(request) => request,
             Err(error) => return refuse(error),
@@ -111,12 +130,18 @@ impl Api {
         if let Err(error) = check_writable(&session, &mut request) {
             return refuse(error);
         }
-        let name = asked.operation_name.as_deref();
-        let follows = request.parsed_query().is_ok_and(|document| answer::follows(document, name));
+        let name = request.operation_name.clone();
+        let follows = request.parsed_query().is_ok_and(|document| answer::follows(document, name.as_deref()));
         let schema = self.schema.clone();
         if !follows {
-            return begin(schema, session, request).map(Ok).boxed();
+            let mut answers = begin(schema, session, request);
+            let answered = async move {
+                let answered = timeout_at(deadline, answers.next()).await;
+                answered.unwrap_or_else(|_| Some(refused(&Api::late()))).map(Ok::<_, Error>)
+            };
+            return stream::once(answered).filter_map(std::future::ready).boxed();
         }
+        let asked = Asked::of(&request);
         let places = Places::default();
         let running = begin(schema.clone(), Arc::clone(&session), request.data(places.clone()));
         let following = Following { schema, limits: self.limits.clone(), session, asked, places, running, failures: 0 };
@@ -131,12 +156,13 @@ fn begin(schema: ApiSchema, session: Arc<Session>, request: Request) -> BoxStrea
             Ok(session) => {
                 let budget = Arc::clone(&session.budget);
                 // Each event has a budget of its own.
-                let settle = move |response| {
+                let settle = move |response: std::thread::Result<Response>| {
                     let exceeded = budget.is_exceeded().then(|| budget.exceeded());
                     budget.renew();
+                    let response = response.unwrap_or_else(|_| panicked());
                     exceeded.map_or_else(|| error::settle(response), |error| refused(&error))
                 };
-                schema.execute_stream(request.data(session)).map(settle).boxed()
+                AssertUnwindSafe(schema.execute_stream(request.data(session))).catch_unwind().map(settle).boxed()
             }
             Err(error) => stream::iter([refused(&error)]).boxed(),
         }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use async_graphql::{ID, Object};
 use chrono::{DateTime, Utc};
 
-use super::{board::Permission, scalar::id, scope::Session, user::User};
+use super::{board::Permission, rows::row, scalar::id, scope::Session, user::User};
 use crate::domain;
 
 /// A share link. Its token was told when it was made, and is not stored.
 pub(super) struct BoardShare(pub(super) Arc<domain::Share>);
+
+row!(BoardShare);
 
 /// A share link. Its token was told when it was made, and is not stored.
 #[Object]
@@ -56,6 +58,8 @@ pub(super) struct Collaborator {
     pub(super) collaborator: domain::Collaborator,
 }
 
+row!(Collaborator);
+
 /// Somebody who works on a board.
 #[Object]
 impl Collaborator {
@@ -83,6 +87,8 @@ impl Collaborator {
 /// An invitation that was sent to an e-mail address, not yet answered.
 pub(super) struct SentInvitation(pub(super) domain::SentInvitation);
 
+row!(SentInvitation);
+
 /// An invitation that was sent to an e-mail address, not yet answered. Whether there is an account with the address is not told.
 #[Object]
 impl SentInvitation {
@@ -104,6 +110,8 @@ impl SentInvitation {
 
 /// An invitation to work on a board, not yet answered.
 pub(super) struct Invitation(pub(super) domain::Invitation);
+
+row!(Invitation);
 
 /// An invitation to work on a board, not yet answered.
 #[Object]

@@ -108,10 +108,10 @@ impl User {
 
     /// Invitations to work on boards that were not answered yet, newest first; of one's own account. None while its e-mail
     /// address is not verified.
-    async fn invitations(&self) -> Result<Vec<Invitation>> {
+    async fn invitations(&self) -> Result<Rows<Invitation>> {
         self.session.loaders.rests_on_more();
         if self.own().is_none() {
-            return Ok(Vec::new());
+            return Ok(Rows(Vec::new()));
         }
         let invitations = Box::pin(self.session.services.invitations(&self.account)).await?;
         Ok(invitations.into_iter().map(Invitation).collect())
@@ -151,10 +151,10 @@ impl User {
         #[graphql(desc = "What is counted.")] metric: UsageMetric,
         #[graphql(desc = "Hours that end after this moment.")] from: DateTime<Utc>,
         #[graphql(desc = "Hours that begin before this moment, at most 92 days later.")] to: DateTime<Utc>,
-    ) -> Result<Vec<UsagePoint>> {
+    ) -> Result<Rows<UsagePoint>> {
         self.session.loaders.rests_on_more();
         if self.own().is_none() {
-            return Ok(Vec::new());
+            return Ok(Rows(Vec::new()));
         }
         let points = Box::pin(self.session.services.usage(self.account.id, metric.into(), from, to)).await?;
         Ok(points.into_iter().map(UsagePoint::from).collect())

@@ -36,6 +36,8 @@ pub(super) struct Times {
     pub(super) header: Duration,
     /// Without a request, after the first one.
     pub(super) idle: Duration,
+    /// From the head of a request to the end of its body.
+    pub(super) body: Duration,
 }
 
 /// What happens on one connection.
@@ -47,8 +49,9 @@ pub(super) struct Activity {
 struct State {
     /// Requests whose answers are not handed over.
     open: usize,
-    /// Those among them whose bodies have not arrived.
-    arriving: usize,
+    /// Since when the bodies of those among them are awaited that have not arrived.
+    arriving: HashMap<u64, Instant>,
+    bodies: u64,
     /// Until when the head of the first request has to be there, or the end of the quiet after the last one.
     quiet_until: Instant,
     /// Since when a head is arriving. Not known of HTTP/2, whose clients say other things in between.
@@ -66,7 +69,7 @@ pub(super) enum Verdict {
     Keep(Instant),
     /// It is to be closed: no request is there.
     Close,
-    /// It is to be cut off: an answer is not read.
+    /// It is to be cut off: an answer is not read, or a body does not arrive.
     Cut,
 }
 
@@ -75,7 +78,8 @@ impl Activity {
     pub(super) fn new(times: Times) -> Arc<Self> {
         let state = State {
             open: 0,
-            arriving: 0,
+            arriving: HashMap::new(),
+            bodies: 0,
             quiet_until: Instant::now() + times.header,
             head_since: None,
             is_http2: false,
@@ -95,8 +99,11 @@ impl Activity {
             let until = head_until.map_or(state.quiet_until, |head_until| head_until.min(state.quiet_until));
             return if until <= now { Verdict::Close } else { Verdict::Keep(until.min(next)) };
         }
-        let is_stuck = state.taken.values().any(|taken| now.duration_since(*taken) >= READ_WITHIN);
-        if is_stuck { Verdict::Cut } else { Verdict::Keep(next) }
+        let is_unread = state.taken.values().any(|taken| now.duration_since(*taken) >= READ_WITHIN);
+        // A handler that waits for its body says so before that: this is for those that would wait without end.
+        let arrive_within = times.body + SKIPPED_WITHIN;
+        let is_late = state.arriving.values().any(|since| now.duration_since(*since) >= arrive_within);
+        if is_unread || is_late { Verdict::Cut } else { Verdict::Keep(next) }
     }
 
     /// Notes that something was read.
@@ -114,7 +121,7 @@ impl Activity {
     /// Whether no request runs: nothing is there, or only parts of requests.
     pub(super) fn is_settled(&self) -> bool {
         let state = self.state();
-        state.open <= state.arriving
+        state.open <= state.arriving.len()
     }
 
     /// Waits until no request runs.
@@ -136,9 +143,18 @@ impl Activity {
         if body.is_end_stream() {
             return (Body::empty(), rest, open);
         }
-        self.state().arriving += 1;
-        let arriving = Some(ArrivingMark(Arc::clone(self)));
+        let arriving = Some(self.await_body());
         (Body::new(Arriving { body: Some(body), is_wanted: false, rest: rest.clone(), arriving }), rest, open)
+    }
+
+    /// Notes that a body is awaited from now on, until the mark is dropped.
+    fn await_body(self: &Arc<Self>) -> ArrivingMark {
+        let mut state = self.state();
+        state.bodies += 1;
+        let number = state.bodies;
+        state.arriving.insert(number, Instant::now());
+        drop(state);
+        ArrivingMark { activity: Arc::clone(self), number }
     }
 }
 
@@ -207,12 +223,16 @@ impl Drop for Open {
     }
 }
 
-struct ArrivingMark(Arc<Activity>);
+struct ArrivingMark {
+    activity: Arc<Activity>,
+    /// Which body of the connection.
+    number: u64,
+}
 
 impl Drop for ArrivingMark {
     fn drop(&mut self) {
-        self.0.state().arriving -= 1;
-        self.0.changed.notify_one();
+        self.activity.state().arriving.remove(&self.number);
+        self.activity.changed.notify_one();
     }
 }
 
@@ -310,5 +330,28 @@ impl HttpBody for Answering {
             hint.set_upper(upper);
         }
         hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_that_does_not_arrive_ends_the_connection() {
+        let times =
+            Times { header: Duration::from_secs(10), idle: Duration::from_secs(75), body: Duration::from_secs(1) };
+        let activity = Activity::new(times);
+        activity.state().open += 1;
+        let (early, late) = (activity.await_body(), activity.await_body());
+        assert!(matches!(activity.verdict(times), Verdict::Keep(_)));
+        if let Some(since) = activity.state().arriving.get_mut(&late.number) {
+            *since -= times.body + SKIPPED_WITHIN;
+        }
+        assert_eq!(activity.verdict(times), Verdict::Cut);
+        drop(late);
+        assert!(matches!(activity.verdict(times), Verdict::Keep(_)));
+        drop(early);
+        assert!(!activity.is_settled(), "it is being answered");
     }
 }

@@ -3,13 +3,11 @@
 //!
 //! What they follow, and whether they still may, is not known here.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
+use super::tally::Tally;
 use crate::domain::{ClientAddress, Code, Error, Result};
 
 /// All followers of this process.
@@ -17,7 +15,7 @@ pub struct Followers {
     /// Whether they are to leave. Every follower holds a receiver.
     stopping: watch::Sender<bool>,
     most_per_address: u32,
-    per_address: Mutex<HashMap<ClientAddress, u32>>,
+    per_address: Mutex<Tally>,
 }
 
 impl Followers {
@@ -37,12 +35,11 @@ impl Followers {
             return Err(restarting());
         }
         let mut per_address = self.per_address.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = per_address.entry(address).or_default();
-        if *count >= self.most_per_address {
+        if per_address.of(address) >= self.most_per_address as usize {
             let message = format!("At most {} sockets and streams from one address", self.most_per_address);
             return Err(Error::new(Code::RateLimited, message));
         }
-        *count += 1;
+        per_address.add_one(address);
         Ok(Place { followers: Arc::clone(self), address, stopping })
     }
 
@@ -81,12 +78,6 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut per_address = self.followers.per_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Entry::Occupied(mut count) = per_address.entry(self.address) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
+        self.followers.per_address.lock().unwrap_or_else(PoisonError::into_inner).take_one(self.address);
     }
 }

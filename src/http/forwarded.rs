@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::http::{HeaderMap, HeaderValue, Request, header};
 
-use crate::config::{ForwardedHeader, HttpConfig};
+use crate::config::{ForwardedHeader, HttpConfig, Network};
 
 const FORWARDED: &str = "forwarded";
 const FORWARDED_FOR: &str = "x-forwarded-for";
@@ -28,7 +28,7 @@ pub(super) fn settle<B>(config: &HttpConfig, peer: Option<SocketAddr>, mut reque
             request.headers_mut().insert(header::HOST, host);
         }
     }
-    if !peer.is_some_and(|peer| is_trusted(config, peer.ip().to_canonical())) {
+    if !peer.is_some_and(|peer| is_trusted(&config.trusted_proxies, peer.ip())) {
         for name in [FORWARDED, FORWARDED_FOR, FORWARDED_HOST] {
             request.headers_mut().remove(name);
         }
@@ -36,8 +36,10 @@ pub(super) fn settle<B>(config: &HttpConfig, peer: Option<SocketAddr>, mut reque
     request
 }
 
-fn is_trusted(config: &HttpConfig, address: IpAddr) -> bool {
-    config.trusted_proxies.iter().any(|network| network.contains(address))
+/// Whether this is one of the trusted proxies. On a socket of IPv6 an IPv4 address looks like one of IPv6.
+pub(super) fn is_trusted(proxies: &[Network], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    proxies.iter().any(|network| network.contains(address))
 }
 
 /// The address a request comes from. Where both headers are there and `http.forwarded_header` does not say which counts, they
@@ -62,7 +64,7 @@ pub(super) fn client(config: &HttpConfig, headers: &HeaderMap, peer: SocketAddr)
 fn walk(config: &HttpConfig, peer: IpAddr, hops: impl Iterator<Item = Option<IpAddr>>) -> IpAddr {
     let mut client = peer;
     let mut hops = hops.take(MAX_ENTRIES);
-    while is_trusted(config, client) {
+    while is_trusted(&config.trusted_proxies, client) {
         match hops.next().flatten() {
             Some(hop) => client = hop,
             None => break,

@@ -1,146 +1,106 @@
-//! GraphQL over HTTP: POST and GET, single and in batches, each within bounds.
+//! GraphQL over HTTP: POST and GET, single and in batches, each in its turn. How requests are taken in is `asked.rs`.
 //!
 //! Follows the GraphQL-over-HTTP draft: `application/graphql-response+json` where the client accepts it, with 4xx for a
 //! document that cannot run; `application/json` with 200 otherwise. Answers depend on credentials and are `no-store`.
 
 use std::{net::SocketAddr, sync::Arc};
 
-use async_graphql::{BatchRequest, Request};
-use async_graphql_axum::{GraphQLRequest, rejection::GraphQLRejection};
+use async_graphql::Request;
 use axum::{
-    body::{Body, to_bytes},
+    Extension,
+    body::Body,
     extract::{ConnectInfo, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response as HttpResponse},
 };
 use bytes::Bytes;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Gateway, device, follow, identity, origin, turn};
+use super::{
+    Gateway,
+    asked::{Asked, Batch, One},
+    device, follow,
+    held_bytes::HeldBytes,
+    identity, origin, turn,
+};
 use crate::{
-    access::{Caller, Viewer},
+    access::{Caller, Turn, Viewer},
     domain::{ClientAddress, Code, Error, Result},
-    graphql::{Answer, Budget, Session, note_numbers, refusal},
+    graphql::{Answer, Api, Budget, Session, refusal},
     loaders::Loaders,
 };
 
 const EVENT_STREAM: &str = "text/event-stream";
 const GRAPHQL_JSON: &str = "application/graphql-response+json";
-/// Operations in one request body.
-const MAX_BATCH: usize = 10;
 
+/// What is asked for is in the address: a body is not looked at.
 pub(super) async fn get(
     State(gateway): State<Arc<Gateway>>,
+    Extension(held_bytes): Extension<Arc<HeldBytes>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    uri: Uri,
     headers: HeaderMap,
-    request: std::result::Result<GraphQLRequest, GraphQLRejection>,
 ) -> HttpResponse {
-    let request = match request.map(GraphQLRequest::<GraphQLRejection>::into_inner) {
-        Ok(request) if request.query.is_empty() => Err(invalid_document("Give the document in the parameter `query`")),
-        Ok(request) if request.query.len() > gateway.limits.max_body_bytes => Err(too_large(&gateway)),
-        Ok(request) => Ok(BatchRequest::Single(request)),
-        Err(GraphQLRejection(error)) => {
-            Err(invalid_document(&format!("The parameters are not a GraphQL request: {error}")))
-        }
-    };
-    answer(&gateway, &headers, peer, request, true).await
+    let address = identity::client_address(&gateway, &headers, peer);
+    let asked = Asked::in_address(&gateway.limits, held_bytes.hold(address), &uri).await;
+    answer(&gateway, &headers, address, asked, true).await
+}
+
+/// An operation would be run, and nobody would be told its answer.
+pub(super) async fn head() -> HttpResponse {
+    (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, POST")]).into_response()
 }
 
 pub(super) async fn post(
     State(gateway): State<Arc<Gateway>>,
+    Extension(held_bytes): Extension<Arc<HeldBytes>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     body: Body,
 ) -> HttpResponse {
-    let request = match timeout(gateway.limits.request_timeout, read_body(&gateway, &headers, body)).await {
-        Ok(request) => request,
+    let address = identity::client_address(&gateway, &headers, peer);
+    let asked = Asked::in_body(&gateway.limits, held_bytes.hold(address), &headers, body);
+    let asked = match timeout(gateway.http.body_timeout, asked).await {
+        Ok(asked) => asked,
         Err(_) => Err(Error::new(Code::Timeout, "The request did not arrive in time")),
     };
-    answer(&gateway, &headers, peer, request, false).await
-}
-
-async fn read_body(gateway: &Gateway, headers: &HeaderMap, body: Body) -> Result<BatchRequest> {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    if !media_type.eq_ignore_ascii_case("application/json") {
-        return Err(invalid_document("Send Content-Type: application/json"));
-    }
-    let body = to_bytes(body, gateway.limits.max_body_bytes).await.map_err(|error| {
-        let limited = std::error::Error::source(&error).is_some_and(|cause| cause.to_string().contains("length limit"));
-        if limited { too_large(gateway) } else { invalid_document(&format!("The body cannot be read: {error}")) }
-    })?;
-    // serde_json refuses to nest deeper than 128.
-    let unreadable =
-        |error: serde_json::Error| invalid_document(&format!("The body is not a GraphQL request in JSON: {error}"));
-    if body.trim_ascii_start().first() != Some(&b'[') {
-        let mut request: Request = serde_json::from_slice(&body).map_err(unreadable)?;
-        note_numbers(std::slice::from_mut(&mut request), &body);
-        return Ok(BatchRequest::Single(request));
-    }
-    let mut requests: Vec<Request> = serde_json::from_slice(&body).map_err(unreadable)?;
-    if requests.is_empty() || requests.len() > MAX_BATCH {
-        return Err(invalid_document(&format!("A batch holds 1 to {MAX_BATCH} requests")));
-    }
-    note_numbers(&mut requests, &body);
-    Ok(BatchRequest::Batch(requests))
-}
-
-fn invalid_document(message: &str) -> Error {
-    Error::new(Code::InvalidDocument, message.to_owned())
-}
-
-fn too_large(gateway: &Gateway) -> Error {
-    Error::new(Code::CostExceeded, format!("The request is larger than {} bytes", gateway.limits.max_body_bytes))
+    answer(&gateway, &headers, address, asked, false).await
 }
 
 async fn answer(
     gateway: &Arc<Gateway>,
     headers: &HeaderMap,
-    peer: SocketAddr,
-    request: Result<BatchRequest>,
+    address: ClientAddress,
+    asked: Result<Asked>,
     only_reads: bool,
 ) -> HttpResponse {
-    let address = identity::client_address(gateway, headers, peer);
     let ready = async {
-        let request = request?;
-        Ok((request, identity::viewer(gateway, headers, address).await?))
+        let asked = asked?;
+        Ok((asked, identity::viewer(gateway, headers, address).await?))
     };
-    let response = match ready.await {
+    let (asked, viewer) = match ready.await {
+        Ok(ready) => ready,
         Err(error) => return refused(headers, &error),
-        Ok((BatchRequest::Single(request), viewer)) if accepts(headers, EVENT_STREAM) => {
-            if origin::is_foreign(&gateway.http, headers) {
-                return (StatusCode::FORBIDDEN, "This origin may not follow here").into_response();
-            }
-            return match gateway.followers.join(address) {
-                Ok(place) => {
-                    let results = turn::operation(Arc::clone(gateway), viewer, address, only_reads, request);
-                    follow::events(results, place)
-                }
-                Err(error) => refused(headers, &error),
-            };
-        }
-        Ok((request, viewer)) => {
-            let past_cache = headers
-                .get(header::CACHE_CONTROL)
-                .and_then(|value| value.to_str().ok())
-                .is_some_and(|value| value.to_ascii_lowercase().contains("no-cache"));
-            let user_agent = device::user_agent(headers);
-            let asker = Asker { viewer, address, only_reads, past_cache, user_agent };
-            match request {
-                BatchRequest::Single(request) => run(gateway, &asker, request).await,
-                BatchRequest::Batch(requests) => {
-                    let mut answers = Vec::with_capacity(requests.len());
-                    for request in requests {
-                        answers.push(run(gateway, &asker, request).await.body);
-                    }
-                    Answer { body: as_list(&answers), ran: true }
-                }
-            }
-        }
     };
-    // A document that could not run at all is the client's fault, and says so in the status where the client expects it.
-    let refuses = !response.ran && accepts_graphql_json(headers);
-    write(headers, if refuses { StatusCode::BAD_REQUEST } else { StatusCode::OK }, response)
+    let past_cache = headers
+        .get(header::CACHE_CONTROL)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.to_ascii_lowercase().contains("no-cache"));
+    let asker = Asker { viewer, address, only_reads, past_cache, user_agent: device::user_agent(headers) };
+    let answered = match asked {
+        Asked::One(one) if accepts(headers, EVENT_STREAM) => return followed(gateway, headers, asker, one),
+        Asked::One(one) => run_one(gateway, &asker, one).await,
+        Asked::Batch(batch) => run_batch(gateway, &asker, batch).await,
+    };
+    match answered {
+        Ok(answer) => {
+            // A document that could not run at all is the client's fault, and says so in the status where the client
+            // expects it.
+            let refuses = !answer.ran && accepts_graphql_json(headers);
+            write(headers, if refuses { StatusCode::BAD_REQUEST } else { StatusCode::OK }, answer)
+        }
+        Err(error) => refused(headers, &error),
+    }
 }
 
 /// Who asks, and how.
@@ -152,13 +112,66 @@ struct Asker {
     user_agent: Option<Arc<str>>,
 }
 
-async fn run(gateway: &Gateway, asker: &Asker, request: Request) -> Answer {
-    let deadline = Instant::now() + gateway.limits.request_timeout;
-    let caller = Caller::of(&asker.viewer, asker.address);
-    let turn = match turn::turn(gateway, caller).await {
-        Ok(turn) => turn,
-        Err(error) => return refusal(&error),
+impl Asker {
+    fn caller(&self) -> Caller {
+        Caller::of(&self.viewer, self.address)
+    }
+}
+
+/// Answers an operation as a stream of events.
+fn followed(gateway: &Arc<Gateway>, headers: &HeaderMap, asker: Asker, one: One) -> HttpResponse {
+    if origin::is_foreign(&gateway.http, headers) {
+        return (StatusCode::FORBIDDEN, "This origin may not follow here").into_response();
+    }
+    match gateway.followers.join(asker.address).and_then(|place| Ok((place, one.read()?))) {
+        Ok((place, (request, held))) => {
+            let Asker { viewer, address, only_reads, .. } = asker;
+            let results = turn::operation(Arc::clone(gateway), viewer, address, only_reads, request, held);
+            follow::events(results, place)
+        }
+        Err(error) => refused(headers, &error),
+    }
+}
+
+/// Runs an operation. An error says that it could not be read.
+async fn run_one(gateway: &Gateway, asker: &Asker, one: One) -> Result<Answer> {
+    match turn::turn(gateway, asker.caller()).await {
+        Ok(turn) => {
+            let (request, _held) = one.read()?;
+            Ok(run(gateway, asker, turn, request).await)
+        }
+        Err(error) => Ok(refusal(&error)),
+    }
+}
+
+/// Runs the operations of a batch, each in a turn of its own; the first one's is the turn to read them, too.
+async fn run_batch(gateway: &Gateway, asker: &Asker, batch: Batch) -> Result<Answer> {
+    let caller = asker.caller();
+    let mut first = match turn::turn(gateway, caller).await {
+        Ok(turn) => Some(turn),
+        Err(error) => {
+            let body = as_list(&vec![refusal(&error).body; batch.operations()]);
+            return Ok(Answer { body, ran: true });
+        }
     };
+    let (requests, _held) = batch.read()?;
+    let mut answers = Vec::with_capacity(requests.len());
+    for request in requests {
+        let turn = match first.take() {
+            Some(turn) => Ok(turn),
+            None => turn::turn(gateway, caller).await,
+        };
+        let answer = match turn {
+            Ok(turn) => run(gateway, asker, turn, request).await,
+            Err(error) => refusal(&error),
+        };
+        answers.push(answer.body);
+    }
+    Ok(Answer { body: as_list(&answers), ran: true })
+}
+
+/// Runs an operation in its turn, which comes with the moment by which it has to be answered.
+async fn run(gateway: &Gateway, asker: &Asker, (turn, deadline): (Turn, Instant), request: Request) -> Answer {
     let reads = if asker.past_cache { &gateway.reads_past_cache } else { &gateway.reads };
     let session = Arc::new(Session {
         viewer: asker.viewer.clone(),
@@ -170,9 +183,9 @@ async fn run(gateway: &Gateway, asker: &Asker, request: Request) -> Answer {
         loaders: Arc::new(Loaders::new(Arc::clone(reads))),
         services: Arc::clone(&gateway.services),
     });
-    match timeout_at(deadline, caller.scope(gateway.api.answer(session, request))).await {
+    match timeout_at(deadline, asker.caller().scope(gateway.api.answer(session, request))).await {
         Ok(answer) => answer,
-        Err(_) => refusal(&Error::new(Code::Timeout, "Answering took longer than it may; ask for less")),
+        Err(_) => refusal(&Api::late()),
     }
 }
 

@@ -6,14 +6,7 @@
 //! Stopping: nobody is accepted any more, connections without a request are closed, requests that run are answered, and
 //! requests that have arrived by half are given up. How long the answers may take is decided by who calls.
 
-use std::{
-    convert::Infallible,
-    io,
-    net::SocketAddr,
-    pin::pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, extract::ConnectInfo};
 use hyper::{
@@ -37,6 +30,7 @@ use tower::ServiceExt;
 use super::{
     connection::{Activity, Times, Verdict},
     connections::{Connections, Place, Placed},
+    seldom::Seldom,
 };
 use crate::config::HttpConfig;
 
@@ -45,8 +39,6 @@ use crate::config::HttpConfig;
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Pause after a connection could not be accepted, as when there are no descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Time between two lines in the log that say so.
-const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// Bytes of the head of an HTTP/1.1 request, and of what is kept of an answer until the client takes it.
 const BUFFER_BYTES: usize = 128 << 10;
@@ -76,17 +68,16 @@ pub async fn serve(
     connections: Arc<Connections>,
     mut stopping: watch::Receiver<()>,
 ) -> io::Result<()> {
-    let times = Times { header: config.header_timeout, idle: config.idle_timeout };
+    let times = Times { header: config.header_timeout, idle: config.idle_timeout, body: config.body_timeout };
     let mut conversations = JoinSet::new();
-    let mut told: Option<Instant> = None;
+    let mut told = Seldom::new();
     loop {
         let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) if is_of_the_client(&error) => continue,
                 Err(error) => {
-                    if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
-                        told = Some(Instant::now());
+                    if told.is_due() {
                         tracing::error!("Connections cannot be accepted for now: {error}");
                     }
                     sleep(PAUSE).await;

@@ -1,10 +1,11 @@
 //! The program on the network: the router and the whole stack of layers, in order.
 //!
 //! Connections are accepted in `listener.rs`. What proxies say of a request is settled first (`forwarded.rs`). Then it is
-//! identified (`identity.rs`), read within bounds and run (`graphql.rs`) in its turn (`turn.rs`). Who follows comes by
-//! `socket.rs` or `follow.rs`, from pages that `origin.rs` lets in. Probes and metrics (`probes.rs`) and GraphiQL
-//! (`graphiql.rs`) stand beside. What a document means is not decided here.
+//! taken in within bounds (`asked.rs`, `held_bytes.rs`), identified (`identity.rs`) and run (`graphql.rs`) in its turn
+//! (`turn.rs`). Who follows comes by `socket.rs` or `follow.rs`, from pages that `origin.rs` lets in. Probes and
+//! metrics (`probes.rs`) and GraphiQL (`graphiql.rs`) stand beside. What a document means is not decided here.
 
+mod asked;
 mod connection;
 mod connections;
 mod device;
@@ -13,17 +14,20 @@ mod followers;
 mod forwarded;
 mod graphiql;
 mod graphql;
+mod held_bytes;
 mod identity;
 mod listener;
 mod origin;
 mod probes;
+mod seldom;
 mod socket;
+mod tally;
 mod turn;
 
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::{ConnectInfo, Request},
     routing::get,
 };
@@ -36,6 +40,7 @@ pub use graphiql::{Asset, GraphiqlPage};
 pub use listener::serve;
 pub use probes::{Probe, Sample};
 
+use self::held_bytes::HeldBytes;
 use crate::{
     access::Turns,
     config::{HttpConfig, LimitsConfig},
@@ -71,11 +76,12 @@ pub struct Gateway {
 /// The router of the program.
 pub fn router(gateway: Gateway) -> Router {
     let gateway = Arc::new(gateway);
-    let mut router =
-        Router::new().route("/graphql", get(graphql::get).post(graphql::post)).route("/graphql/ws", get(socket::open));
-    router = probes::routes(router);
+    let mut router = Router::new()
+        .route("/graphql", get(graphql::get).head(graphql::head).post(graphql::post))
+        .route("/graphql/ws", get(socket::open));
+    router = router.merge(probes::health(Arc::clone(&gateway.probe)));
     if gateway.http.metrics_address.is_none() {
-        router = router.route("/metrics", get(probes::metrics));
+        router = router.merge(probes::metrics(Arc::clone(&gateway.probe)));
     }
     if gateway.graphiql.is_some() {
         router = graphiql::routes(router);
@@ -89,12 +95,13 @@ pub fn router(gateway: Gateway) -> Router {
         .layer(MapRequestLayer::new(settle))
         .layer(origin::cors(&gateway.http))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
-        // Bodies are bounded after they are decompressed, in graphql.rs.
-        .layer(RequestDecompressionLayer::new());
+        // Bodies are bounded after they are decompressed, in asked.rs.
+        .layer(RequestDecompressionLayer::new())
+        .layer(Extension(HeldBytes::new(&gateway.limits)));
     router.layer(layers).with_state(gateway)
 }
 
-/// The router of the address that is for metrics only.
+/// The router of the address that is for metrics and probes only.
 pub fn metrics_router(probe: Arc<dyn Probe>) -> Router {
-    Router::new().route("/metrics", get(move || async move { probes::exposition(probe.as_ref()) }))
+    probes::health(Arc::clone(&probe)).merge(probes::metrics(probe))
 }

@@ -1,13 +1,14 @@
 //! One WebSocket in the protocol `graphql-transport-ws`, from its opening to the code that it is closed with.
 //!
-//! A socket is one task: it reads a message, or hands a result on, and waits until that is written. So a client that does not
-//! read stops its own operations and nobody else's, and nothing is queued for it. Operations take turns. What a document
-//! means is not decided here, nor who may follow what.
+//! A socket is one task: it reads a message, or hands a result on, and waits until that is written. Each operation is
+//! another (`turn.rs`), which goes on meanwhile until its next result. So a client that does not read stops nobody, and
+//! almost nothing is queued for it. What a document means is not decided here, nor who may follow what.
 
 use std::{borrow::Cow, collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use async_graphql::{Request, Response};
 use axum::{
+    Extension,
     extract::{
         ConnectInfo, State, WebSocketUpgrade,
         ws::{CloseFrame, Message, WebSocket},
@@ -27,7 +28,7 @@ use tokio::{
     time::{Instant, interval_at, timeout},
 };
 
-use super::{Gateway, followers::Place, graphql, identity, origin, turn};
+use super::{Gateway, asked, followers::Place, graphql, held_bytes::HeldBytes, identity, origin, turn};
 use crate::{
     access::Viewer,
     domain::{ClientAddress, Code, Error, Result},
@@ -50,6 +51,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const MAX_OPERATIONS: usize = 100;
 /// Longer names of operations are refused.
 const MAX_ID_LEN: usize = 128;
+/// Longer pings are answered without what they say.
+const MAX_ECHOED_BYTES: usize = 1 << 10;
 /// What fits into a close frame beside the code.
 const MAX_REASON_LEN: usize = 123;
 
@@ -105,6 +108,7 @@ type Results = BoxStream<'static, (String, Option<Result<Response>>)>;
 
 pub(super) async fn open(
     State(gateway): State<Arc<Gateway>>,
+    Extension(held_bytes): Extension<Arc<HeldBytes>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
@@ -123,16 +127,23 @@ pub(super) async fn open(
     }
     let address = identity::client_address(&gateway, &headers, peer);
     match gateway.followers.join(address) {
-        Ok(place) => upgrade.on_upgrade(move |socket| run(gateway, socket, address, place)),
+        Ok(place) => upgrade.on_upgrade(move |socket| run(gateway, held_bytes, socket, address, place)),
         Err(error) => (graphql::status(error.code()), error.message().to_owned()).into_response(),
     }
 }
 
-async fn run(gateway: Arc<Gateway>, socket: WebSocket, address: ClientAddress, mut place: Place) {
+async fn run(
+    gateway: Arc<Gateway>,
+    held_bytes: Arc<HeldBytes>,
+    socket: WebSocket,
+    address: ClientAddress,
+    mut place: Place,
+) {
     let (mut sink, mut messages) = socket.split();
     let (identified, viewer) = oneshot::channel();
     let mut socket = Socket {
         gateway: &gateway,
+        held_bytes: &held_bytes,
         address,
         sink: &mut sink,
         viewer: None,
@@ -177,6 +188,7 @@ async fn credentials_end(gateway: &Gateway, identified: oneshot::Receiver<Viewer
 /// A socket that is open.
 struct Socket<'a> {
     gateway: &'a Arc<Gateway>,
+    held_bytes: &'a Arc<HeldBytes>,
     address: ClientAddress,
     sink: &'a mut SplitSink<WebSocket, Message>,
     /// Who it is, once that was said.
@@ -229,17 +241,17 @@ impl Socket<'_> {
         let invalid = |error: serde_json::Error| ending(4400, format!("Not a message of {PROTOCOL}: {error}"));
         match serde_json::from_slice(message).map_err(invalid)? {
             FromClient::ConnectionInit { payload } => self.identify(&payload.unwrap_or_default()).await,
-            FromClient::Subscribe { id, mut payload } => {
-                note_numbers(std::slice::from_mut(&mut *payload), message);
-                self.begin(id, *payload).await
-            }
+            FromClient::Subscribe { id, payload } => self.begin(id, *payload, message).await,
             FromClient::Complete { id } => {
                 if let Some(operation) = self.operations.remove(&id) {
                     operation.abort();
                 }
                 Ok(())
             }
-            FromClient::Ping { payload } => self.tell(&ToClient::Pong { payload }).await,
+            FromClient::Ping { payload } => {
+                let payload = payload.filter(|_| message.len() <= MAX_ECHOED_BYTES);
+                self.tell(&ToClient::Pong { payload }).await
+            }
             FromClient::Pong {} => Ok(()),
         }
     }
@@ -267,7 +279,7 @@ impl Socket<'_> {
         self.tell(&ToClient::ConnectionAck).await
     }
 
-    async fn begin(&mut self, id: String, request: Request) -> Result<(), Ending> {
+    async fn begin(&mut self, id: String, mut request: Request, message: &[u8]) -> Result<(), Ending> {
         let Some(viewer) = self.viewer.clone() else { return Err(ending(4401, "Unauthorized")) };
         if id.len() > MAX_ID_LEN {
             return Err(ending(4400, format!("The id of an operation has at most {MAX_ID_LEN} bytes")));
@@ -276,19 +288,28 @@ impl Socket<'_> {
             return Err(ending(4409, format!("Subscriber for {id} already exists")));
         }
         if self.operations.len() >= MAX_OPERATIONS {
-            let message = format!("At most {MAX_OPERATIONS} operations on one socket");
-            let refused = refused(&Error::new(Code::RateLimited, message));
-            self.tell(&ToClient::Next { id: &id, payload: Wire(&refused) }).await?;
-            return self.tell(&ToClient::Complete { id: &id }).await;
+            let many = format!("At most {MAX_OPERATIONS} operations on one socket");
+            return self.refuse(&id, &Error::new(Code::RateLimited, many)).await;
         }
+        let mut held = self.held_bytes.hold(self.address);
+        if let Err(error) = held.resize(asked::weight(message)) {
+            return self.refuse(&id, &error).await;
+        }
+        note_numbers(std::slice::from_mut(&mut request), message);
         // The API asks each time anew who this is: the credentials may have ended a moment ago.
-        let results = turn::operation(Arc::clone(self.gateway), viewer, self.address, false, request);
+        let results = turn::operation(Arc::clone(self.gateway), viewer, self.address, false, request, held);
         let (name, end) = (id.clone(), stream::iter([None]));
         let results = results.map(Some).chain(end).map(move |result| (name.clone(), result));
         let (results, operation) = stream::abortable(results);
         self.operations.insert(id, operation);
         self.results.push(results.boxed());
         Ok(())
+    }
+
+    /// Says why an operation is not run.
+    async fn refuse(&mut self, id: &str, error: &Error) -> Result<(), Ending> {
+        self.tell(&ToClient::Next { id, payload: Wire(&refused(error)) }).await?;
+        self.tell(&ToClient::Complete { id }).await
     }
 
     async fn tell(&mut self, message: &ToClient<'_>) -> Result<(), Ending> {

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use super::{Loaders, OpenBoard, load};
+use super::{Loaders, load};
 use crate::domain::{
-    Activity, BoardEvent, BoardId, Collaborator, EventsAfter, Job, JobList, Page, PageRequest, Result, Share,
+    Activity, ActivityOf, BoardEvent, BoardId, Collaborator, EventsAfter, Job, JobList, Page, PageRequest, Result,
+    Share,
 };
 
 /// Share links and collaborators of one board that are shown.
@@ -48,27 +49,22 @@ impl Loaders {
         load(&self.collaborator_lists, board).await
     }
 
-    /// A page of what happened on a board, which `read` reads.
+    /// A page of what happened on a board, the last first.
     ///
     /// # Errors
-    /// Those of `read`.
-    pub async fn activity_page(
-        &self,
-        board: &OpenBoard,
-        page: &PageRequest,
-        read: impl Future<Output = Result<Page<Activity>>>,
-    ) -> Result<Page<Activity>> {
+    /// Those of the port.
+    pub async fn activity_page(&self, of: ActivityOf, page: PageRequest) -> Result<Page<Activity>> {
         self.basis.has_more();
-        self.activity_pages.get((board.id(), board.sealed().clone(), page.clone()), read).await
+        load(&self.activity_pages, (of, page)).await
     }
 
-    /// How much happened on a board, which `read` counts.
+    /// How much happened on a board.
     ///
     /// # Errors
-    /// Those of `read`.
-    pub async fn activity_count(&self, board: &OpenBoard, read: impl Future<Output = Result<i64>>) -> Result<i64> {
+    /// Those of the port.
+    pub async fn activity_count(&self, of: ActivityOf) -> Result<i64> {
         self.basis.has_more();
-        self.activity_counts.get((board.id(), board.sealed().clone()), read).await
+        load(&self.activity_counts, of).await
     }
 
     /// A page of the background jobs of a board, newest first.

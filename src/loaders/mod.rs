@@ -9,7 +9,6 @@ mod basis;
 mod batch;
 mod board_lists;
 mod chunk;
-mod once;
 
 use std::{
     collections::HashMap,
@@ -26,12 +25,11 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use dataloader::cached::Loader;
 use futures_util::try_join;
-use once::Once;
 
 use crate::{
     access::Granted,
     domain::{
-        Activity, AnswerKey, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, Chunk, ChunkId, Code,
+        Activity, ActivityOf, AnswerKey, BoardEvent, BoardId, BoardList, BoardRecord, BoardStats, Chunk, ChunkId, Code,
         Collaborator, EmbeddingState, Error, EventsAfter, GONE_AFTER, Job, JobId, JobList, Link, LinkId, LinkList,
         LinkPageKey, ListedBoard, MeantWords, Node, NodeFilter, NodeId, NodeKey, NodeList, NodeOrder, NodeOrderKey,
         NodePageKey, NodeScope, NodeText, NodeType, Page, PageRequest, Presence, Result, Sealed, Share, User, UserId,
@@ -142,8 +140,8 @@ pub struct Loaders {
     collaborator_lists: Loading<BoardId, Arc<Vec<Collaborator>>>,
     job_pages: Loading<(JobList, PageRequest), Page<Arc<Job>>>,
     job_counts: Loading<JobList, i64>,
-    activity_pages: Once<(BoardId, Sealed, PageRequest), Page<Activity>>,
-    activity_counts: Once<(BoardId, Sealed), i64>,
+    activity_pages: Loading<(ActivityOf, PageRequest), Page<Activity>>,
+    activity_counts: Loading<ActivityOf, i64>,
 }
 
 impl Loaders {
@@ -184,8 +182,8 @@ impl Loaders {
                 Box::pin(async move { reads.embedding_states(&keys).await })
             }),
             meant_words: loader(&reads, |reads, keys| Box::pin(async move { reads.meant_words(&keys).await })),
-            activity_pages: Once::default(),
-            activity_counts: Once::default(),
+            activity_pages: loader(&reads, |reads, keys| Box::pin(async move { reads.activity_pages(&keys).await })),
+            activity_counts: loader(&reads, |reads, keys| Box::pin(async move { reads.activity_counts(&keys).await })),
             basis: BasisOfOperation::default(),
             reads,
         }

@@ -31,7 +31,8 @@ pub(super) struct ImportArgs {
     /// Let anyone read the board, if it is made.
     #[arg(long)]
     public: bool,
-    /// Go on where the import would remove more than half of what earlier ones made, or finds nothing to import.
+    /// Go on where the import would remove, empty or replace more than half of what earlier ones made, or finds nothing
+    /// to import.
     #[arg(long)]
     allow_emptying: bool,
     /// Bring back what somebody deleted on the board, too.

@@ -42,6 +42,8 @@ use crate::{
 
 /// How often missing month partitions are made, and what has expired is removed.
 const UPKEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// How often it is looked whether writes are taken again, when that is due and they are not.
+const WRITABLE_AGAIN_EVERY: Duration = Duration::from_secs(5);
 /// How often it is tried to drop old months of the change log while others are in the way, and after how long.
 const DROP_ATTEMPTS: u32 = 30;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(2);
@@ -86,7 +88,7 @@ async fn listen(address: SocketAddr, setting: &str) -> Result<TcpListener, Failu
     })
 }
 
-/// The address that is for metrics only, if there is one.
+/// The address that is for metrics and probes only, if there is one.
 pub(super) async fn listen_for_metrics(config: &Config) -> Result<Option<TcpListener>, Failure> {
     match config.http.metrics_address {
         Some(address) => listen(address, "RAGBOARD_METRICS_ADDRESS").await.map(Some),
@@ -94,7 +96,7 @@ pub(super) async fn listen_for_metrics(config: &Config) -> Result<Option<TcpList
     }
 }
 
-/// Places for those who ask for metrics; clients of the API take none of them.
+/// Places for those who ask for metrics and probe; clients of the API take none of them.
 pub(super) fn connections_for_metrics(config: &Config) -> Arc<Connections> {
     let limits = LimitsConfig { max_connections: METRICS_CONNECTIONS, ..config.limits.clone() };
     Connections::new(&config.http, &limits, 0)
@@ -128,7 +130,8 @@ async fn serve_on(
         app.prepare_search().await?;
     }
     warn_of_few_connections(config, &app.store).await;
-    let with_demo = database.is_own() && !args.no_demo && !config.environment.is_guarded();
+    let writes = !app.services.is_read_only();
+    let with_demo = writes && database.is_own() && !args.no_demo && !config.environment.is_guarded();
     // Nobody could use the demo account where its token would not be taken.
     let demo = if with_demo && jwt_secret.is_some() { Some(demo::ensure(&app).await?) } else { None };
 
@@ -157,7 +160,7 @@ async fn serve_on(
         let indexing = Arc::clone(&app.indexing);
         upkeep.spawn(async move { indexing.ask_for_missing().await });
     }
-    upkeep.spawn(keep_up(app.store.clone(), config.database.events_keep_days));
+    upkeep.spawn(keep_up(app.store.clone(), Arc::clone(&app.services), config.database.events_keep_days));
     upkeep.spawn(embedder::follow(config.clone(), models, app.store.clone()));
     if config.search.build_index {
         let indexes = index::indexes(config, database, &app.store)?;
@@ -210,10 +213,14 @@ pub(super) async fn wait_for_signal() -> Result<&'static str, Failure> {
     }
 }
 
-async fn keep_up(store: Store, events_keep_days: u32) {
+async fn keep_up(store: Store, services: Arc<Services>, events_keep_days: u32) {
     let mut ticks = tokio::time::interval(UPKEEP_EVERY);
     loop {
         ticks.tick().await;
+        // What is due is done when writes are taken again, and not a day later.
+        while services.is_read_only() {
+            tokio::time::sleep(WRITABLE_AGAIN_EVERY).await;
+        }
         match store.create_month_partitions().await {
             Ok(0) => {}
             Ok(made) => tracing::info!(made, "Made {made} month partitions"),
@@ -224,6 +231,21 @@ async fn keep_up(store: Store, events_keep_days: u32) {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "Removed {removed} expired keys and tokens"),
             Err(error) => tracing::error!(cause = ?error.cause(), "Could not remove what has expired: {error}"),
+        }
+        count_boards(&store).await;
+    }
+}
+
+/// Counts what is stored on boards that were there before that was counted: a few at a time, so that nobody waits long.
+async fn count_boards(store: &Store) {
+    loop {
+        match store.count_board_bytes().await {
+            Ok(0) => return,
+            Ok(counted) => tracing::info!(counted, "Counted what is stored on {counted} boards"),
+            Err(error) => {
+                tracing::error!(cause = ?error.cause(), "Could not count what is stored on boards: {error}");
+                return;
+            }
         }
     }
 }

@@ -83,7 +83,8 @@ impl Services {
     /// same idempotency key made it.
     ///
     /// # Errors
-    /// A refusal, `Unauthenticated` without an account, or those of the database.
+    /// A refusal, `Unauthenticated` without an account or when what the viewer came with has ended meanwhile, or those of
+    /// the database.
     pub async fn create_api_key(
         &self,
         viewer: &Viewer,
@@ -107,6 +108,8 @@ impl Services {
         let new = NewApiKey {
             id: ApiKeyId::generate(),
             user_id: user.id,
+            session: viewer.bearer().and_then(|bearer| bearer.session),
+            parent: viewer.key().map(|key| key.id),
             name,
             digest: token_digest(secret.expose_secret()),
             prefix: secret.expose_secret().chars().take(SHOWN_CHARS).collect(),

@@ -1,10 +1,9 @@
 //! Which boards a viewer may list. A list is narrowed before it is read, so that counts, cursors and filters see only
 //! what the viewer may see.
 
-use super::Services;
 use crate::{
-    access::{Granted, Viewer},
-    domain::{BoardId, BoardsOf, Error, Permission, Result, UserId},
+    access::Viewer,
+    domain::{BoardsOf, Error, UserId},
 };
 
 /// How the viewer stands to the boards of a list.
@@ -42,18 +41,4 @@ pub fn of_user(viewer: &Viewer, user: UserId) -> BoardsOf {
 #[must_use]
 pub fn no_such_board() -> Error {
     Error::invalid("There is no such board")
-}
-
-impl Services {
-    /// The viewer as it is now, if it may see a board at this moment: for those who follow it.
-    ///
-    /// # Errors
-    /// `Unauthenticated` when a credential has ended, `InvalidArgument` when the board is not there any more, or not for the
-    /// viewer; those of the database.
-    pub async fn still_sees(&self, viewer: &Viewer, board: BoardId) -> Result<Viewer> {
-        let viewer = self.viewer_again(viewer).await?;
-        let record = self.ports.reads.boards(&[board]).await?.into_iter().next().flatten();
-        let granted = record.and_then(|record| Granted::check(&viewer, &record, Permission::View));
-        granted.map(|_| viewer).ok_or_else(no_such_board)
-    }
 }

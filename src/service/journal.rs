@@ -9,13 +9,14 @@ use std::{
 };
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use tokio::sync::Mutex as AsyncMutex;
 
 use super::Services;
 use crate::{
     access::{Granted, Viewer},
     domain::{
-        Activity, ActivityKind, ActivityOf, AnyId, BoardId, BoardRecord, BoardWrites, Error, Page, PageRequest, Result,
-        UsageMetric, UsagePoint, UserId,
+        Activity, ActivityKind, ActivityOf, AnyId, BoardId, BoardRecord, BoardWrites, Error, Result, UsageMetric,
+        UsagePoint, UserId,
         ports::{Activities, Usages},
     },
 };
@@ -43,11 +44,13 @@ pub(super) struct Journal {
     activities: Arc<dyn Activities>,
     usages: Arc<dyn Usages>,
     gathered: Arc<Mutex<Gathered>>,
+    /// One writes at a time: who stops the server waits for what somebody else has taken to write it.
+    writing: Arc<AsyncMutex<()>>,
 }
 
 impl Journal {
     pub(super) fn new(activities: Arc<dyn Activities>, usages: Arc<dyn Usages>) -> Self {
-        Journal { activities, usages, gathered: Arc::default() }
+        Journal { activities, usages, gathered: Arc::default(), writing: Arc::default() }
     }
 
     fn gather(&self, add: impl FnOnce(&mut Gathered)) {
@@ -85,6 +88,7 @@ impl Journal {
 
     /// Writes all that is gathered. What cannot be written stays, use that may have been counted does not.
     async fn write(&self) -> Result<()> {
+        let _writing = self.writing.lock().await;
         let (activities, usage) = {
             let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
             gathered.is_due = false;
@@ -151,22 +155,6 @@ impl Services {
         }
     }
 
-    /// What happened on a board, the last first.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn activity(&self, board: &Granted<Arc<BoardRecord>>, page: &PageRequest) -> Result<Page<Activity>> {
-        self.journal.activities.activity_page(&told_to(board), page).await
-    }
-
-    /// How much happened on a board.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn activity_count(&self, board: &Granted<Arc<BoardRecord>>) -> Result<i64> {
-        self.journal.activities.activity_count(&told_to(board)).await
-    }
-
     /// The use of an account, hour by hour.
     ///
     /// # Errors
@@ -186,7 +174,8 @@ impl Services {
 }
 
 /// What of a board's activity the holder of a right is told.
-fn told_to(board: &Granted<Arc<BoardRecord>>) -> ActivityOf {
+#[must_use]
+pub fn told_to(board: &Granted<Arc<BoardRecord>>) -> ActivityOf {
     let kinds = ActivityKind::ALL.iter().copied().filter(|kind| board.sees_people() || !kind.is_about_people());
     ActivityOf { board: board.board_id(), sealed: board.sealed().clone(), kinds: kinds.collect() }
 }
@@ -208,4 +197,69 @@ pub(super) fn noted(writes: &BoardWrites) -> Vec<(ActivityKind, usize, Option<An
     add(ActivityKind::LinkCreated, writes.links_inserted.iter().map(|link| AnyId::Link(link.id)).collect());
     add(ActivityKind::LinkDeleted, writes.links_deleted.iter().copied().map(AnyId::Link).collect());
     noted
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use tokio::{sync::Semaphore, time::timeout};
+
+    use super::*;
+    use crate::domain::AccountUsage;
+
+    /// Tables that take their time: one statement for each permit.
+    struct Slow {
+        lets: Semaphore,
+        written: Mutex<usize>,
+    }
+
+    #[async_trait]
+    impl Activities for Slow {
+        async fn write_activities(&self, activities: &[Activity]) -> Result<()> {
+            self.lets.acquire().await.unwrap().forget();
+            *self.written.lock().unwrap() += activities.len();
+            Ok(())
+        }
+    }
+
+    #[async_trait]
+    impl Usages for Slow {
+        async fn add_usage(&self, _: &[(UserId, UsageMetric, UsagePoint)]) -> Result<()> {
+            Ok(())
+        }
+
+        async fn account_usage(&self, _: UserId) -> Result<AccountUsage> {
+            Ok(AccountUsage::default())
+        }
+
+        async fn usage(
+            &self,
+            _: UserId,
+            _: UsageMetric,
+            _: DateTime<Utc>,
+            _: DateTime<Utc>,
+        ) -> Result<Vec<UsagePoint>> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[tokio::test]
+    async fn who_writes_last_waits_for_what_is_being_written() {
+        let slow = Arc::new(Slow { lets: Semaphore::new(0), written: Mutex::new(0) });
+        let journal = Journal::new(Arc::clone(&slow) as Arc<dyn Activities>, Arc::clone(&slow) as Arc<dyn Usages>);
+        let activity = Activity::now(None, BoardId::generate(), ActivityKind::BoardShared, 1, None);
+        journal.gathered.lock().unwrap().activities.push(activity);
+        let writing = tokio::spawn({
+            let journal = journal.clone();
+            async move { journal.write().await }
+        });
+        while !journal.gathered.lock().unwrap().activities.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert!(timeout(Duration::from_millis(50), journal.write()).await.is_err(), "it has not waited");
+        slow.lets.add_permits(1);
+        journal.write().await.unwrap();
+        assert_eq!(*slow.written.lock().unwrap(), 1);
+        writing.await.unwrap().unwrap();
+    }
 }

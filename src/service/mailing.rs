@@ -1,7 +1,8 @@
 //! Sending mails that were asked for: what they say, and one task that sends them, tries again, and gives up.
 //!
-//! A token is made at the moment when its mail is sent, and only its digest is kept, so whoever reads the database has no token.
-//! A mail that is tried again has another token, and that is then the only good one.
+//! A token is made at the moment when its mail is sent, and only its digest is kept, so whoever reads the database has
+//! no token. A mail that is tried again has another token. Until one was taken over, those of before stay good. A mail
+//! server that fails, or somebody who asks for one mail more, spoils no link that has arrived.
 
 use std::{
     sync::{Arc, Weak},
@@ -91,16 +92,14 @@ impl Services {
             // No account needs it: nobody has the address, or it was verified meanwhile.
             return self.ports.mails.settle_mail(order.id, None).await;
         }
-        let again_in = match mailer.send(&compose(order, &token, public_url)).await {
-            Ok(()) => None,
-            Err(error) => {
-                let wait = wait_before_retry(order.attempts, 0.5);
-                let again_in = (order.attempts < MOST_ATTEMPTS).then_some(wait);
-                let (mail, attempt) = (order.id, order.attempts);
-                tracing::warn!(%mail, attempt, is_given_up = again_in.is_none(), cause = ?error.cause(), "A mail was not sent: {error}");
-                again_in
-            }
+        let Err(error) = mailer.send(&compose(order, &token, public_url)).await else {
+            return self.ports.mails.mail_was_sent(order.id, &digest).await;
         };
+        let wait = wait_before_retry(order.attempts, 0.5);
+        let again_in = (order.attempts < MOST_ATTEMPTS).then_some(wait);
+        let (mail, attempt) = (order.id, order.attempts);
+        let (is_given_up, cause) = (again_in.is_none(), error.cause());
+        tracing::warn!(%mail, attempt, is_given_up, ?cause, "A mail was not sent: {error}");
         self.ports.mails.settle_mail(order.id, again_in).await
     }
 }

@@ -157,7 +157,7 @@ const WAITING_SEARCHES: usize = 1000;
 /// Half of the turns are enough for one caller: others find one.
 fn search_turns(limits: &SearchLimits) -> TurnLimits {
     let at_once = limits.at_once.max(1);
-    TurnLimits { at_once, share: at_once.div_ceil(2), waiting: WAITING_SEARCHES }
+    TurnLimits::new(at_once, at_once.div_ceil(2), WAITING_SEARCHES)
 }
 
 impl Services {

@@ -95,14 +95,15 @@ impl Services {
             return Err(no_mail().into());
         }
         self.mail_gate.request(address)?;
-        // Whoever has had enough mails is not told either: the last one is good.
+        // Whoever has had enough mails is not told either: the last one is good, or another one is sent.
         self.ports.mails.ask_for_mail(MailPurpose::ResetPassword, &email, MAILS_PER_HOUR).await?;
         self.mail_bell.notify_one();
         Ok(())
     }
 
-    /// Sets the password of the account that a token was sent to, verifies its address, and ends all its sessions. Where the
-    /// address was not verified before, its API keys end as well.
+    /// Sets the password of the account that a token was sent to, verifies its address, and ends all its sessions.
+    /// Nobody but who did so comes from a known place any more. Where the address was not verified before, its API keys
+    /// end as well.
     ///
     /// # Errors
     /// A refusal for a token that is not good or a password that is not acceptable; `RateLimited`.
@@ -126,6 +127,7 @@ impl Services {
         self.mail_gate.was_good(address);
         self.forget_sessions(&reset.sessions);
         self.ports.reads.forget_user(reset.user);
+        self.note_address(&reset.email, reset.user, &hash, address).await;
         reset.keys.iter().for_each(|key| self.ports.reads.forget_key(key));
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::Services;
-use crate::domain::{AccountUsage, Limits, Result, User, UserId};
+use crate::domain::{AccountUsage, BoardWrites, Limits, Result, User, UserId};
 
 /// How long an account that was found to be far from its limits is not counted again.
 const FAR_FOR: Duration = Duration::from_secs(1);
@@ -44,8 +44,11 @@ impl Services {
     }
 
     /// What a change of a board of this account has to be held against.
-    pub(super) fn limits_to_check(&self, owner: &User) -> Option<Limits> {
-        self.limits_of(owner).filter(|_| !self.far_from_limits.has(owner.id))
+    ///
+    /// Who is far from the limits is not counted at each change. But what is brought back may be any number of nodes.
+    pub(super) fn limits_to_check(&self, owner: &User, writes: &BoardWrites) -> Option<Limits> {
+        let is_counted = !writes.restored.is_empty() || !self.far_from_limits.has(owner.id);
+        self.limits_of(owner).filter(|_| is_counted)
     }
 
     /// Takes over what an account has.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     access::{Caller, secret_hash::random_token, token_digest},
-    domain::{ClientAddress, Code, Error, Refusal, Result, SignInPlace, TokenDigest, User, UserId},
+    domain::{ClientAddress, Code, Credentials, Error, Refusal, Result, SignInPlace, TokenDigest, User, UserId},
 };
 
 /// Attempts at the password of an account from one place that may follow each other at will; then each waits.
@@ -84,6 +84,15 @@ struct Attempt {
     is_known: bool,
 }
 
+/// Somebody whose password was right at the moment when it was looked at.
+pub(super) struct Checked<'a> {
+    pub(super) user: Arc<User>,
+    /// What the password was held against. Nobody has signed in while the account has another one.
+    pub(super) password_hash: String,
+    /// What the device is known by already.
+    pub(super) device: Option<&'a SecretString>,
+}
+
 /// What somebody signs in with, and from where.
 pub(super) struct SigningIn<'a> {
     /// The settled address of the account.
@@ -122,8 +131,8 @@ fn device_digest(device: &SecretString) -> Option<TokenDigest> {
 }
 
 impl Services {
-    /// The account with this settled address and password, and what its device is known by from now on.
-    pub(super) async fn check_sign_in(&self, signing: SigningIn<'_>) -> Result<(Arc<User>, SecretString)> {
+    /// The account with this settled address and password.
+    pub(super) async fn check_sign_in<'a>(&self, signing: SigningIn<'a>) -> Result<Checked<'a>> {
         let attempt = self.admit(&signing).await?;
         let hasher = self.shares.hasher();
         let hasher = if attempt.is_known { hasher.favouring() } else { hasher.clone() };
@@ -146,9 +155,9 @@ impl Services {
             return Err(wrong());
         }
         self.sign_ins.succeeded(&attempt);
-        let known_device = signing.device.filter(|_| matches!(attempt.place, Place::Device(_)));
-        let device = self.note_place(signing.email, credentials.user.id, signing.address, known_device).await?;
-        Ok((credentials.user, device))
+        let device = signing.device.filter(|_| matches!(attempt.place, Place::Device(_)));
+        let Credentials { user, password_hash } = credentials;
+        Ok(Checked { user, password_hash, device })
     }
 
     /// Counts an attempt. Which places are known is asked before, with one short statement, for accounts that do not exist as
@@ -180,26 +189,32 @@ impl Services {
         counted.map(|()| Attempt { account, place, is_known })
     }
 
-    /// Remembers from where an account was signed in to, and returns what its device is known by: `known`, or something new.
-    pub(super) async fn note_place(
-        &self,
-        email: &str,
-        user: UserId,
-        address: ClientAddress,
-        known: Option<&SecretString>,
-    ) -> Result<SecretString> {
-        let device = match known {
+    /// Remembers from where an account was signed in to, and returns what its device is known by from now on.
+    pub(super) async fn note_place(&self, checked: &Checked<'_>, address: ClientAddress) -> Result<SecretString> {
+        let device = match checked.device {
             Some(device) => device.clone(),
             None => random_token(DEVICE_PREFIX)?,
         };
+        let Checked { user, password_hash, .. } = checked;
         let places = [
-            SignInPlace { digest: address_digest(email, address), is_device: false },
+            SignInPlace { digest: address_digest(&user.email, address), is_device: false },
             SignInPlace { digest: token_digest(device.expose_secret()), is_device: true },
         ];
-        if let Err(error) = self.ports.accounts.remember_places(user, &places).await {
+        self.remember(user.id, password_hash, &places).await;
+        Ok(device)
+    }
+
+    /// Remembers from where somebody has set a password, who had shown that the address is theirs. All places of before
+    /// are forgotten by then: without this one, guesses from elsewhere could keep the holder out.
+    pub(super) async fn note_address(&self, email: &str, user: UserId, password_hash: &str, address: ClientAddress) {
+        let place = SignInPlace { digest: address_digest(email, address), is_device: false };
+        self.remember(user, password_hash, &[place]).await;
+    }
+
+    async fn remember(&self, user: UserId, password_hash: &str, places: &[SignInPlace]) {
+        if let Err(error) = self.ports.accounts.remember_places(user, password_hash, places).await {
             // The person is who he says; that he is not known next time is no reason to turn him away.
             tracing::warn!(cause = ?error.cause(), "The place of a sign-in could not be remembered: {error}");
         }
-        Ok(device)
     }
 }

@@ -25,7 +25,8 @@ const TOKENS_PER_ADDRESS: u32 = 30;
 const TOKEN_WINDOW: Duration = Duration::from_secs(15 * 60);
 /// Mails that are asked for from one address within an hour.
 const REQUESTS_PER_ADDRESS: u32 = 30;
-/// Mails of one purpose to one address within an hour.
+/// Mails of one purpose to one address within an hour. More are sent when none of those has a link that lives on. Or
+/// whoever asks for five would keep the holder without one until the hour is over.
 pub(super) const MAILS_PER_HOUR: i64 = 5;
 
 /// Who asks for mails and comes with tokens how often.

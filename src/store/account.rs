@@ -11,85 +11,58 @@ use uuid::Uuid;
 use super::{
     Store,
     error::unexpected,
-    once::Once,
+    once::{Once, Work},
     statement::Statement,
     transaction::{begin, end},
     user::{USER_COLUMNS, UserRow, UserSql, user_from},
 };
 use crate::domain::{
-    Credentials, IdempotencyKey, NewAccount, NewRefreshToken, Outcome, REFRESH_REPEAT_WINDOW, Refreshed, Result,
-    SignInPlace, Successor, TokenDigest, User, UserId,
+    AccountEdit, Credentials, IdempotencyKey, MOST_REFRESHES, NewAccount, NewRefreshToken, Outcome, PresentedToken,
+    REFRESH_PACE_WINDOW, REFRESH_REPEAT_WINDOW, Refreshed, Result, SignInPlace, Successor, TokenDigest, User, UserId,
     ports::{Accounts, Sessions, Users},
 };
 
 impl Store {
-    /// Removes what has had its time: results of requests after a day, refresh tokens and jobs a month after their end,
-    /// places of sign-ins after 90 days. A job whose text is still not searchable stays: by it answers know that they are not
-    /// complete.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn remove_expired(&self) -> Result<i64> {
-        let rows: Vec<i64> = self
-            .fetch(|| {
-                Statement::<BigInt>::new("expired.remove").sql(
-                    "WITH keys AS (DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours' RETURNING 1), \
-                     tokens AS (DELETE FROM refresh_tokens WHERE expires_at < now() - interval '30 days' RETURNING 1), \
-                     unlocks AS (DELETE FROM folder_unlocks WHERE expires_at < now() RETURNING 1), \
-                     places AS (DELETE FROM sign_in_places WHERE last_used_at < now() - interval '90 days' RETURNING 1), \
-                     mails AS (DELETE FROM mails WHERE created_at < now() - interval '48 hours' RETURNING 1), \
-                     mailed AS (DELETE FROM account_tokens WHERE expires_at < now() RETURNING 1), \
-                     sessions AS (DELETE FROM sessions WHERE expires_at < now() - interval '30 days' RETURNING 1), \
-                     jobs AS (DELETE FROM processing_jobs WHERE completed_at < now() - interval '30 days' \
-                        AND status IN ('completed', 'failed', 'cancelled') AND worker IS NULL AND NOT (status <> 'completed' \
-                        AND job_type = 'extract_text' AND EXISTS (SELECT FROM nodes n WHERE n.id = resource_id \
-                        AND n.deleted_at IS NULL) AND NOT EXISTS (SELECT FROM indexed_resources x \
-                        WHERE x.node_id = resource_id AND x.indexed_at >= completed_at)) RETURNING 1) \
-                     SELECT (SELECT count(*) FROM keys) + (SELECT count(*) FROM tokens) + (SELECT count(*) FROM unlocks) \
-                     + (SELECT count(*) FROM places) + (SELECT count(*) FROM jobs) + (SELECT count(*) FROM mails) \
-                     + (SELECT count(*) FROM mailed) + (SELECT count(*) FROM sessions)",
-                )
-            })
-            .await?;
-        Ok(rows.first().copied().unwrap_or_default())
+    /// The account that this very request has changed before.
+    async fn account_of_before(&self, id: Uuid) -> Outcome<Option<Arc<User>>> {
+        Ok(self.users(&[UserId(id)]).await?.into_iter().next().flatten())
     }
 }
 
-impl Store {
-    /// Runs a statement that returns the account it changed; that, or the one that this very request changed before.
-    async fn changed_account(
-        &self,
-        request: Option<&IdempotencyKey>,
-        statement: Statement<UserSql>,
-    ) -> Outcome<Option<Arc<User>>> {
-        let mut work = match self.once(request).await? {
-            Once::Now(work) => work,
-            Once::Before(id) => return Ok(self.users(&[UserId(id)]).await?.into_iter().next().flatten()),
-        };
-        let rows: Vec<UserRow> = work.run(statement).await?;
-        let user = rows.into_iter().next().map(|row| Arc::new(user_from(row)));
-        match &user {
-            Some(user) => work.finish(user.id.0).await?,
-            None => work.give_up().await,
-        }
-        Ok(user)
+/// Ends a transaction with a statement that returns the account it changed, if there is one.
+async fn changed_account(mut work: Work<'_>, statement: Statement<UserSql>) -> Outcome<Option<Arc<User>>> {
+    let rows: Vec<UserRow> = work.run(statement).await?;
+    let user = rows.into_iter().next().map(|row| Arc::new(user_from(row)));
+    match &user {
+        Some(user) => work.finish(user.id.0).await?,
+        None => work.give_up().await,
     }
+    Ok(user)
 }
 
 /// A refresh token as it is: whose, whether it was used and how it may go on, and what its successor is derived with.
-type HeldSql = (SqlUuid, Bool, Bool, Nullable<Binary>);
-type HeldRow = (Uuid, bool, bool, Option<Vec<u8>>);
+/// The last are the seconds that its session has to wait.
+type HeldSql = (SqlUuid, Bool, Bool, Nullable<Binary>, Nullable<BigInt>);
+type HeldRow = (Uuid, bool, bool, Option<Vec<u8>>, Option<i64>);
 
 impl Store {
-    /// The family of a refresh token, held until the transaction ends: whoever refreshes or ends a session takes turns, so
-    /// that no successor is made of a token that somebody revokes at the same moment.
-    async fn hold_family(&self, connection: &mut AsyncPgConnection, token: &TokenDigest) -> Result<Option<Uuid>> {
+    /// The family of a refresh token, held until the transaction ends: whoever refreshes or ends a session takes turns,
+    /// so that no successor is made of a token that somebody revokes at the same moment. Of a token that is not known
+    /// it is the family that it names, whether there is one or not.
+    async fn hold_family(&self, connection: &mut AsyncPgConnection, token: &PresentedToken) -> Result<Option<Uuid>> {
         let hold = Statement::<(SqlUuid, Text)>::new("accounts.hold_session")
             .sql(
-                "SELECT t.family_id, pg_advisory_xact_lock(hashtextextended('refresh_tokens ' || t.family_id::text, 0))::text \
-                 FROM refresh_tokens t WHERE t.token_digest = ",
+                "WITH held AS MATERIALIZED (SELECT coalesce((SELECT t.family_id FROM refresh_tokens t \
+                 WHERE t.token_digest = ",
             )
-            .bind::<Binary, _>(token.to_vec());
+            .bind::<Binary, _>(token.digest.to_vec())
+            .sql("), ")
+            .bind::<Nullable<SqlUuid>, _>(token.family)
+            .sql(
+                ") AS family_id) SELECT h.family_id, \
+                 pg_advisory_xact_lock(hashtextextended('refresh_tokens ' || h.family_id::text, 0))::text \
+                 FROM held h WHERE h.family_id IS NOT NULL",
+            );
         let held: Vec<(Uuid, String)> = self.run(connection, hold).await?;
         Ok(held.into_iter().next().map(|(family, _)| family))
     }
@@ -107,10 +80,29 @@ impl Store {
         Ok(!closed.is_empty())
     }
 
+    /// What becomes of a token of a held family that is not good. One that is not there, but names the family, was used
+    /// so long ago that it was removed: somebody has a copy. One that is there has ended, or its account is not active.
+    async fn not_good(
+        &self,
+        connection: &mut AsyncPgConnection,
+        token: &PresentedToken,
+        family: Uuid,
+    ) -> Result<Refreshed> {
+        let find = Statement::<Bool>::new("accounts.find_refresh_token")
+            .sql("SELECT EXISTS (SELECT FROM refresh_tokens t WHERE t.token_digest = ")
+            .bind::<Binary, _>(token.digest.to_vec())
+            .sql(")");
+        let found: Vec<bool> = self.run(connection, find).await?;
+        if found == [false] && self.close_family(connection, family).await? {
+            return Ok(Refreshed::Reused { family });
+        }
+        Ok(Refreshed::Unknown)
+    }
+
     async fn refresh(
         &self,
         connection: &mut AsyncPgConnection,
-        token: &TokenDigest,
+        token: &PresentedToken,
         successor: &Successor,
     ) -> Result<Refreshed> {
         let Some(family) = self.hold_family(connection, token).await? else { return Ok(Refreshed::Unknown) };
@@ -122,22 +114,35 @@ impl Store {
                  coalesce(clock_timestamp() - t.used_at <= make_interval(secs => ",
             )
             .bind::<Double, _>(REFRESH_REPEAT_WINDOW.num_seconds() as f64)
+            .sql("), t.expires_at > clock_timestamp()), t.successor_salt, (SELECT CASE WHEN count(*) >= ")
+            .bind::<BigInt, _>(MOST_REFRESHES)
+            // Until the first of them does not count any more.
+            .sql(" THEN greatest(ceil(extract(epoch FROM min(w.used_at) + make_interval(secs => ")
+            .bind::<Double, _>(REFRESH_PACE_WINDOW.num_seconds() as f64)
             .sql(
-                "), t.expires_at > clock_timestamp()), t.successor_salt FROM refresh_tokens t \
-                 JOIN users u ON u.id = t.user_id AND u.is_active WHERE NOT EXISTS (SELECT FROM refresh_tokens r \
-                 WHERE r.family_id = t.family_id AND r.revoked_at IS NOT NULL) AND t.token_digest = ",
+                ") - clock_timestamp())), 1)::bigint END FROM refresh_tokens w WHERE w.family_id = t.family_id \
+                 AND w.used_at > clock_timestamp() - make_interval(secs => ",
             )
-            .bind::<Binary, _>(token.to_vec());
+            .bind::<Double, _>(REFRESH_PACE_WINDOW.num_seconds() as f64)
+            .sql(
+                ")) FROM refresh_tokens t JOIN users u ON u.id = t.user_id AND u.is_active \
+                 WHERE NOT EXISTS (SELECT FROM refresh_tokens r WHERE r.family_id = t.family_id \
+                 AND r.revoked_at IS NOT NULL) AND t.token_digest = ",
+            )
+            .bind::<Binary, _>(token.digest.to_vec());
         let held: Vec<HeldRow> = self.run(connection, look).await?;
-        let Some((user, was_used, is_good, salt)) = held.into_iter().next() else { return Ok(Refreshed::Unknown) };
+        let Some((user, was_used, is_good, salt, wait)) = held.into_iter().next() else {
+            return self.not_good(connection, token, family).await;
+        };
         let good = |salt| Refreshed::Good { user: UserId(user), family, salt };
-        match (was_used, is_good, salt) {
-            (false, false, _) => Ok(Refreshed::Unknown),
-            (false, true, _) => {
+        match (was_used, is_good, salt, wait) {
+            (false, false, ..) => Ok(Refreshed::Unknown),
+            (false, true, _, Some(seconds)) => Ok(Refreshed::TooOften { seconds }),
+            (false, true, _, None) => {
                 self.take(connection, token, successor).await?;
                 Ok(good(successor.salt))
             }
-            (true, true, Some(salt)) => {
+            (true, true, Some(salt), _) => {
                 let length = salt.len();
                 let salt = salt.try_into().map_err(|_| unexpected("length of a salt", &length.to_string()))?;
                 Ok(good(salt))
@@ -149,21 +154,44 @@ impl Store {
         }
     }
 
-    /// Uses up a token that is held and good, and adds its successor. What older tokens had for deriving theirs is forgotten.
-    async fn take(&self, connection: &mut AsyncPgConnection, token: &TokenDigest, successor: &Successor) -> Result<()> {
+    /// Uses up a token that is held and good, and adds its successor. What older tokens had for deriving theirs is
+    /// forgotten. Those that the pace does not count any more are removed, where a copy is still known by its family.
+    async fn take(
+        &self,
+        connection: &mut AsyncPgConnection,
+        token: &PresentedToken,
+        successor: &Successor,
+    ) -> Result<()> {
+        let pace = REFRESH_PACE_WINDOW.num_seconds() as f64;
         let take = Statement::<SqlUuid>::new("accounts.use_refresh_token")
             .sql("WITH taken AS (UPDATE refresh_tokens t SET used_at = clock_timestamp(), successor_salt = ")
             .bind::<Binary, _>(successor.salt.to_vec())
             .sql(" WHERE t.token_digest = ")
-            .bind::<Binary, _>(token.to_vec())
+            .bind::<Binary, _>(token.digest.to_vec())
             .sql(
                 " RETURNING t.user_id, t.family_id), forgotten AS (UPDATE refresh_tokens t SET successor_salt = NULL \
                  FROM taken WHERE t.family_id = taken.family_id AND t.successor_salt IS NOT NULL \
                  AND t.used_at < clock_timestamp() - make_interval(secs => ",
             )
             .bind::<Double, _>(REFRESH_REPEAT_WINDOW.num_seconds() as f64)
+            .sql(")");
+        let take = match token.family {
+            // One part of a statement must not change what another removes, so both ask the same clock. What was
+            // revoked stays: by it others know that the session has ended.
+            Some(_) => take
+                .sql(" AND t.used_at >= now() - make_interval(secs => ")
+                .bind::<Double, _>(pace)
+                .sql(
+                    ")), removed AS (DELETE FROM refresh_tokens t USING taken WHERE t.family_id = taken.family_id \
+                     AND t.revoked_at IS NULL AND t.used_at < now() - make_interval(secs => ",
+                )
+                .bind::<Double, _>(pace)
+                .sql("))"),
+            None => take.sql(")"),
+        };
+        let take = take
             .sql(
-                ")) INSERT INTO refresh_tokens (user_id, family_id, token_digest, expires_at) \
+                " INSERT INTO refresh_tokens (user_id, family_id, token_digest, expires_at) \
                  SELECT taken.user_id, taken.family_id, ",
             )
             .bind::<Binary, _>(successor.digest.to_vec())
@@ -196,6 +224,10 @@ impl Accounts for Store {
         account: NewAccount,
         request: Option<&IdempotencyKey>,
     ) -> Outcome<Option<Arc<User>>> {
+        let work = match self.once(request).await? {
+            Once::Now(work) => work,
+            Once::Before(id) => return self.account_of_before(id).await,
+        };
         let statement = Statement::<UserSql>::new("accounts.create")
             .sql("INSERT INTO users AS u (id, email, name, password_hash, last_login_at) VALUES (")
             .bind::<SqlUuid, _>(account.id.0)
@@ -207,10 +239,33 @@ impl Accounts for Store {
             .bind::<Text, _>(account.password_hash)
             .sql(", now()) ON CONFLICT (email) DO NOTHING RETURNING ")
             .sql(USER_COLUMNS);
-        self.changed_account(request, statement).await
+        changed_account(work, statement).await
     }
 
-    async fn update_account(&self, account: User, request: Option<&IdempotencyKey>) -> Outcome<Option<Arc<User>>> {
+    async fn update_account(
+        &self,
+        user: UserId,
+        edit: &dyn AccountEdit,
+        request: Option<&IdempotencyKey>,
+    ) -> Outcome<Option<Arc<User>>> {
+        let mut work = match self.once(request).await? {
+            Once::Now(work) => work,
+            Once::Before(id) => return self.account_of_before(id).await,
+        };
+        // What the request knows of the account may be old: another part of it, or another device, has changed it
+        // since.
+        let hold = Statement::<UserSql>::new("accounts.hold")
+            .sql("SELECT ")
+            .sql(USER_COLUMNS)
+            .sql(" FROM users u WHERE u.is_active AND u.id = ")
+            .bind::<SqlUuid, _>(user.0)
+            .sql(" FOR NO KEY UPDATE");
+        let rows: Vec<UserRow> = work.run(hold).await?;
+        let Some(mut account) = rows.into_iter().next().map(user_from) else {
+            work.give_up().await;
+            return Ok(None);
+        };
+        edit.apply(&mut account);
         let statement = Statement::<UserSql>::new("accounts.update")
             .sql("UPDATE users AS u SET updated_at = now(), name = ")
             .bind::<Nullable<Text>, _>(account.name)
@@ -218,11 +273,11 @@ impl Accounts for Store {
             .bind::<Nullable<Text>, _>(account.avatar_url)
             .sql(", settings = ")
             .bind::<Jsonb, _>(account.settings)
-            .sql(" WHERE u.is_active AND u.id = ")
-            .bind::<SqlUuid, _>(account.id.0)
+            .sql(" WHERE u.id = ")
+            .bind::<SqlUuid, _>(user.0)
             .sql(" RETURNING ")
             .sql(USER_COLUMNS);
-        self.changed_account(request, statement).await
+        changed_account(work, statement).await
     }
 
     async fn known_places(&self, email: &str, places: &[TokenDigest]) -> Result<Vec<TokenDigest>> {
@@ -242,22 +297,26 @@ impl Accounts for Store {
         Ok(places.iter().copied().filter(|digest| rows.iter().any(|row| row == digest)).collect())
     }
 
-    async fn remember_places(&self, user: UserId, places: &[SignInPlace]) -> Result<()> {
+    async fn remember_places(&self, user: UserId, checked_hash: &str, places: &[SignInPlace]) -> Result<()> {
         let digests: Vec<Vec<u8>> = places.iter().map(|place| place.digest.to_vec()).collect();
         let mut connection = self.connection().await?;
+        // A reset forgets all places: with a password of before, nobody makes one known again.
         let statement = Statement::<SqlUuid>::new("accounts.remember_places")
+            .sql("WITH account AS MATERIALIZED (SELECT u.id FROM users u WHERE u.id = ")
+            .bind::<SqlUuid, _>(user.0)
+            .sql(" AND u.password_hash = ")
+            .bind::<Text, _>(checked_hash.to_owned())
             .sql(
-                "WITH old AS (DELETE FROM sign_in_places p USING (SELECT o.place_digest, row_number() OVER (\
-                 PARTITION BY o.is_device ORDER BY o.last_used_at DESC) AS newest FROM sign_in_places o WHERE o.user_id = ",
+                " FOR SHARE), old AS (DELETE FROM sign_in_places p USING (SELECT o.user_id, o.place_digest, \
+                 row_number() OVER (PARTITION BY o.is_device ORDER BY o.last_used_at DESC) AS newest \
+                 FROM sign_in_places o JOIN account a ON a.id = o.user_id WHERE o.place_digest <> ALL(",
             )
-            .bind::<SqlUuid, _>(user.0)
-            .sql(" AND o.place_digest <> ALL(")
             .bind::<Array<Binary>, _>(digests.clone())
-            .sql(")) AS r WHERE r.newest >= 20 AND p.place_digest = r.place_digest AND p.user_id = ")
-            .bind::<SqlUuid, _>(user.0)
-            .sql(") INSERT INTO sign_in_places (user_id, place_digest, is_device) SELECT ")
-            .bind::<SqlUuid, _>(user.0)
-            .sql(", n.place_digest, n.is_device FROM unnest(")
+            .sql(
+                ")) AS r WHERE r.newest >= 20 AND p.place_digest = r.place_digest AND p.user_id = r.user_id) \
+                 INSERT INTO sign_in_places (user_id, place_digest, is_device) \
+                 SELECT a.id, n.place_digest, n.is_device FROM account a, unnest(",
+            )
             .bind::<Array<Binary>, _>(digests)
             .sql(", ")
             .bind::<Array<Bool>, _>(places.iter().map(|place| place.is_device).collect::<Vec<_>>())
@@ -269,40 +328,37 @@ impl Accounts for Store {
         Ok(())
     }
 
-    async fn signed_in(&self, user: UserId) -> Result<()> {
+    async fn begin_session(&self, token: NewRefreshToken, checked_hash: &str) -> Result<bool> {
         let mut connection = self.connection().await?;
-        let statement = Statement::<SqlUuid>::new("accounts.signed_in")
-            .sql("UPDATE users u SET last_login_at = now() WHERE u.id = ")
-            .bind::<SqlUuid, _>(user.0)
-            .sql(" RETURNING u.id");
-        let _: Vec<Uuid> = self.run(&mut connection, statement).await?;
-        Ok(())
-    }
-
-    async fn add_refresh_token(&self, token: NewRefreshToken) -> Result<()> {
-        let mut connection = self.connection().await?;
-        let statement = Statement::<SqlUuid>::new("accounts.add_refresh_token")
-            .sql("INSERT INTO refresh_tokens (user_id, family_id, token_digest, expires_at) VALUES (")
+        // Who changes the password holds the row of the account. Whoever has waited for it sees the hash that it has
+        // then.
+        let statement = Statement::<SqlUuid>::new("accounts.begin_session")
+            .sql("WITH account AS (UPDATE users u SET last_login_at = now() WHERE u.is_active AND u.id = ")
             .bind::<SqlUuid, _>(token.user.0)
-            .sql(", ")
+            .sql(" AND u.password_hash = ")
+            .bind::<Text, _>(checked_hash.to_owned())
+            .sql(
+                " RETURNING u.id) INSERT INTO refresh_tokens (user_id, family_id, token_digest, expires_at) \
+                 SELECT a.id, ",
+            )
             .bind::<SqlUuid, _>(token.family)
             .sql(", ")
             .bind::<Binary, _>(token.digest.to_vec())
             .sql(", ")
             .bind::<Timestamptz, _>(token.expires_at)
-            .sql(") RETURNING id");
-        let _: Vec<Uuid> = self.run(&mut connection, statement).await?;
-        Ok(())
+            .sql(" FROM account a RETURNING id");
+        let begun: Vec<Uuid> = self.run(&mut connection, statement).await?;
+        Ok(!begun.is_empty())
     }
 
-    async fn use_refresh_token(&self, token: &TokenDigest, successor: &Successor) -> Result<Refreshed> {
+    async fn use_refresh_token(&self, token: &PresentedToken, successor: &Successor) -> Result<Refreshed> {
         let mut connection = self.connection().await?;
         begin(&mut connection).await?;
         let refreshed = self.refresh(&mut connection, token, successor).await;
         end(&mut connection, refreshed).await
     }
 
-    async fn end_session(&self, token: &TokenDigest) -> Result<Option<Uuid>> {
+    async fn end_session(&self, token: &PresentedToken) -> Result<Option<Uuid>> {
         let mut connection = self.connection().await?;
         begin(&mut connection).await?;
         let ended = async {

@@ -5,14 +5,15 @@ use chrono::{DateTime, Utc};
 use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 
-use super::{Store, error::unexpected, keyset, statement::Statement};
+use super::{Store, board_lists::each_of, error::unexpected, keyset, statement::Statement};
 use crate::domain::{
-    Activity, ActivityKind, ActivityOf, AnyId, BoardId, JobId, LinkId, NodeId, Page, PageRequest, Result, UserId,
+    Activity, ActivityKind, ActivityOf, AnyId, BoardId, JobId, LinkId, NodeId, PageRequest, Result, UserId,
     ports::Activities,
 };
 
-type ActivitySql = (SqlUuid, Timestamptz, Nullable<SqlUuid>, SqlUuid, Text, BigInt, Nullable<Text>, Nullable<SqlUuid>);
-type ActivityRow = (Uuid, DateTime<Utc>, Option<Uuid>, Uuid, String, i64, Option<String>, Option<Uuid>);
+pub(super) type ActivitySql =
+    (SqlUuid, Timestamptz, Nullable<SqlUuid>, SqlUuid, Text, BigInt, Nullable<Text>, Nullable<SqlUuid>);
+pub(super) type ActivityRow = (Uuid, DateTime<Utc>, Option<Uuid>, Uuid, String, i64, Option<String>, Option<Uuid>);
 
 /// How the table spells what kind of object it was.
 fn object_parts(object: Option<AnyId>) -> (Option<&'static str>, Option<Uuid>) {
@@ -27,7 +28,7 @@ fn object_parts(object: Option<AnyId>) -> (Option<&'static str>, Option<Uuid>) {
     }
 }
 
-fn activity_from((id, at, user, board, kind, count, object_type, object): ActivityRow) -> Result<Activity> {
+pub(super) fn activity_from((id, at, user, board, kind, count, object_type, object): ActivityRow) -> Result<Activity> {
     let object = match (object_type.as_deref(), object) {
         (Some("user"), Some(id)) => Some(AnyId::User(UserId(id))),
         (Some("board"), Some(id)) => Some(AnyId::Board(BoardId(id))),
@@ -44,27 +45,29 @@ fn words(of: &ActivityOf, fits: impl Fn(ActivityKind) -> bool) -> Vec<&'static s
     of.kinds.iter().filter(|kind| fits(**kind)).map(|kind| kind.as_str()).collect()
 }
 
-/// What lies in the folders, at any depth, deleted or not; only where there are folders.
-fn hidden<ST>(statement: Statement<ST>, of: &ActivityOf) -> Statement<ST> {
-    if of.sealed.is_empty() {
+/// Of each board `k` what lies in its folders, at any depth, deleted or not; only where there are folders.
+fn hidden<ST>(statement: Statement<ST>, keys: &[&ActivityOf]) -> Statement<ST> {
+    if keys.iter().all(|of| of.sealed.is_empty()) {
         return statement;
     }
+    let folders = (1_i64..).zip(keys).flat_map(|(ord, of)| of.sealed.folders().iter().map(move |id| (ord, id.0)));
+    let (ords, folders): (Vec<i64>, Vec<Uuid>) = folders.unzip();
     statement
-        .sql("WITH RECURSIVE hidden (id) AS (SELECT h.child_id FROM node_hierarchy h WHERE h.board_id = ")
-        .bind::<SqlUuid, _>(of.board.0)
-        .sql(" AND h.parent_id = ANY(")
-        .bind::<Array<SqlUuid>, _>(of.sealed.folders().iter().map(|folder| folder.0).collect::<Vec<_>>())
-        .sql(") UNION SELECT h.child_id FROM hidden i JOIN node_hierarchy h ON h.parent_id = i.id AND h.board_id = ")
-        .bind::<SqlUuid, _>(of.board.0)
-        .sql(") ")
+        .sql("WITH RECURSIVE hidden (id) AS (SELECT h.child_id FROM unnest(")
+        .bind::<Array<BigInt>, _>(ords)
+        .sql(", ")
+        .bind::<Array<SqlUuid>, _>(folders)
+        .sql(
+            ") AS s (ord, folder_id) JOIN node_hierarchy h ON h.board_id = k.board_id AND h.parent_id = s.folder_id \
+             WHERE s.ord = k.ord UNION SELECT h.child_id FROM hidden i JOIN node_hierarchy h ON h.parent_id = i.id \
+             AND h.board_id = k.board_id) ",
+        )
 }
 
-/// FROM and WHERE. What other programs write into the table is not shown here: it has other kinds.
+/// FROM and WHERE, for each board `k`. What other programs write into the table is not shown here: it has other kinds.
 fn told<ST>(statement: Statement<ST>, of: &ActivityOf) -> Statement<ST> {
     let statement = statement
-        .sql(" FROM activity_logs a WHERE a.board_id = ")
-        .bind::<SqlUuid, _>(of.board.0)
-        .sql(" AND a.activity_type::text = ANY(")
+        .sql(" FROM activity_logs a WHERE a.board_id = k.board_id AND a.activity_type::text = ANY(")
         .bind::<Array<Text>, _>(words(of, |_| true))
         .sql(")");
     if of.sealed.is_empty() {
@@ -80,6 +83,30 @@ fn told<ST>(statement: Statement<ST>, of: &ActivityOf) -> Statement<ST> {
              AND c.id = a.resource_id AND c.from_node_id NOT IN (SELECT id FROM hidden) \
              AND c.to_node_id NOT IN (SELECT id FROM hidden))))",
         )
+}
+
+/// For each board a page of what happened on it; `keys` are alike. Each row begins with the ordinal of its key.
+pub(super) fn pages(page: &PageRequest, keys: &[&ActivityOf]) -> Statement<(BigInt, ActivitySql)> {
+    let statement = Statement::new("activity.pages").sql(
+        "SELECT k.ord, a.id, a.created_at, a.user_id, a.board_id, a.activity_type::text, \
+         coalesce((a.metadata->>'count')::bigint, 1), a.resource_type::text, a.resource_id",
+    );
+    let statement = hidden(each_of(statement, keys.iter().map(|of| of.board)), keys).sql("SELECT a.*");
+    let statement = keys.iter().take(1).fold(statement, |statement, of| told(statement, of));
+    let statement = keyset::bounds(statement, page, true, "a.created_at", "a.id");
+    let down = if page.from_end { "" } else { " DESC" };
+    keyset::order_limit(statement, "a.created_at", "a.id", !page.from_end, page.limit)
+        .sql(") AS a ORDER BY k.ord, a.created_at")
+        .sql(down)
+        .sql(", a.id")
+        .sql(down)
+}
+
+/// For each board how much happened on it; `keys` are alike.
+pub(super) fn counts(keys: &[&ActivityOf]) -> Statement<(BigInt, BigInt)> {
+    let statement = Statement::new("activity.counts").sql("SELECT k.ord, a.entries");
+    let statement = hidden(each_of(statement, keys.iter().map(|of| of.board)), keys).sql("SELECT count(*) AS entries");
+    keys.iter().take(1).fold(statement, |statement, of| told(statement, of)).sql(") AS a")
 }
 
 #[async_trait]
@@ -122,27 +149,5 @@ impl Activities for Store {
             })
             .await?;
         Ok(())
-    }
-
-    async fn activity_page(&self, of: &ActivityOf, page: &PageRequest) -> Result<Page<Activity>> {
-        let rows: Vec<ActivityRow> = self
-            .fetch(|| {
-                let statement = hidden(Statement::<ActivitySql>::new("activity.page"), of).sql(
-                    "SELECT a.id, a.created_at, a.user_id, a.board_id, a.activity_type::text, \
-                     coalesce((a.metadata->>'count')::bigint, 1), a.resource_type::text, a.resource_id",
-                );
-                let statement = told(statement, of);
-                let statement = keyset::bounds(statement, page, true, "a.created_at", "a.id");
-                keyset::order_limit(statement, "a.created_at", "a.id", !page.from_end, page.limit)
-            })
-            .await?;
-        Ok(page.cut(rows.into_iter().map(activity_from).collect::<Result<_>>()?))
-    }
-
-    async fn activity_count(&self, of: &ActivityOf) -> Result<i64> {
-        let rows: Vec<i64> = self
-            .fetch(|| told(hidden(Statement::<BigInt>::new("activity.count"), of).sql("SELECT count(*)"), of))
-            .await?;
-        Ok(rows.into_iter().sum())
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use diesel::sql_types::{Array, BigInt, Binary, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Binary, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use super::{Store, keyset, once::Once, statement::Statement};
@@ -108,12 +108,24 @@ impl ApiKeys for Store {
             Once::Now(work) => work,
             Once::Before(id) => return Ok(self.api_key(key.user_id, id).await?),
         };
-        // Of two that would make the last key, the second waits for the first and then sees it.
+        // Of two that would make the last key, the second waits for the first and then sees it. So does whoever makes
+        // one while a password is changed or reset.
         let lock = Statement::<SqlUuid>::new("api_keys.lock_account")
-            .sql("SELECT u.id FROM users u WHERE u.id = ")
+            .sql("SELECT u.id FROM users u WHERE u.is_active AND u.id = ")
             .bind::<SqlUuid, _>(key.user_id.0)
             .sql(" FOR NO KEY UPDATE");
-        let _: Vec<Uuid> = work.run(lock).await?;
+        let accounts: Vec<Uuid> = work.run(lock).await?;
+        let stands = Statement::<Bool>::new("api_keys.maker_stands")
+            .sql("SELECT NOT EXISTS (SELECT FROM refresh_tokens t WHERE t.revoked_at IS NOT NULL AND t.family_id = ")
+            .bind::<Nullable<SqlUuid>, _>(key.session)
+            .sql(") AND NOT EXISTS (SELECT FROM api_keys p WHERE p.revoked_at IS NOT NULL AND p.id = ")
+            .bind::<Nullable<SqlUuid>, _>(key.parent.map(|parent| parent.0))
+            .sql(")");
+        let stands: Vec<bool> = work.run(stands).await?;
+        if accounts.is_empty() || stands != [true] {
+            work.give_up().await;
+            return Err(Error::unauthenticated("What this was asked for with has ended; sign in again").into());
+        }
         let add = Statement::<KeySql>::new("api_keys.add")
             .sql(
                 "INSERT INTO api_keys AS k (id, user_id, name, key_digest, key_prefix, scopes, expires_at) \

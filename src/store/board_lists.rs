@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{
     Store,
+    activity::{self, ActivityRow, activity_from},
     event::{EVENT_COLUMNS, EventRow, EventSql, event_from},
     job::{JOB_COLUMNS, JobRow, JobSql, jobs_from, listed},
     keyset,
@@ -17,12 +18,12 @@ use super::{
     statement::Statement,
 };
 use crate::domain::{
-    BoardEvent, BoardId, Collaborator, Error, EventsAfter, Job, JobList, Page, PageRequest, Result, Share,
-    ports::BoardLists,
+    Activity, ActivityOf, BoardEvent, BoardId, Collaborator, Error, EventsAfter, Job, JobList, Page, PageRequest,
+    Result, Share, ports::BoardLists,
 };
 
 /// Adds `unnest($boards) WITH ORDINALITY AS k (board_id, ord) CROSS JOIN LATERAL (`.
-fn each_of<ST>(statement: Statement<ST>, boards: impl Iterator<Item = BoardId>) -> Statement<ST> {
+pub(super) fn each_of<ST>(statement: Statement<ST>, boards: impl Iterator<Item = BoardId>) -> Statement<ST> {
     statement
         .sql(" FROM unnest(")
         .bind::<Array<SqlUuid>, _>(boards.map(|board| board.0).collect::<Vec<Uuid>>())
@@ -151,6 +152,28 @@ impl BoardLists for Store {
                 let statement = each_of(statement, lists.iter().map(|list| list.board)).sql("SELECT count(*) AS jobs");
                 listed(statement, list).sql(") AS j")
             },
+            |_, rows: Vec<i64>| Ok(rows.into_iter().sum()),
+        )
+        .await
+    }
+
+    async fn activity_pages(&self, keys: &[(ActivityOf, PageRequest)]) -> Result<Vec<Page<Activity>>> {
+        self.by_shape(
+            keys,
+            |(a, page_a), (b, page_b)| a.is_alike(b) && page_a == page_b,
+            |(_, page), keys| activity::pages(page, &keys.iter().map(|(of, _)| of).collect::<Vec<_>>()),
+            |(_, page), rows: Vec<ActivityRow>| {
+                Ok(page.cut(rows.into_iter().map(activity_from).collect::<Result<_>>()?))
+            },
+        )
+        .await
+    }
+
+    async fn activity_counts(&self, keys: &[ActivityOf]) -> Result<Vec<i64>> {
+        self.by_shape(
+            keys,
+            ActivityOf::is_alike,
+            |_, keys| activity::counts(keys),
             |_, rows: Vec<i64>| Ok(rows.into_iter().sum()),
         )
         .await

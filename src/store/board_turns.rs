@@ -32,7 +32,7 @@ impl BoardTurns {
     pub(super) async fn take(&self, board: BoardId) -> Result<BoardTurn> {
         let turns = {
             let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let limits = TurnLimits { at_once: 1, share: 1, waiting: WAITING };
+            let limits = TurnLimits::new(1, 1, WAITING);
             let queue = queues.entry(board).or_insert_with(|| Queue { turns: Turns::new(limits), users: 0 });
             queue.users += 1;
             queue.turns.clone()

@@ -1,19 +1,21 @@
 //! Bringing an imported board up to date, in slices: each is a transaction of its own that makes one version of the board and
 //! holds its row for a moment. What a slice does was planned from a snapshot; where somebody changed the board meanwhile,
-//! the statements leave what they find. What they do to nodes and to links is in the files below, taking turns in `turn.rs`.
+//! the statements leave what they find. What they do is in the files below, taking turns in `turn.rs`.
 
 mod links;
 mod nodes;
+mod texts;
 mod turn;
 
 use std::time::Instant;
 
+use chrono::{DateTime, Utc};
 use diesel::{
     deserialize::FromSqlRow,
     expression::QueryMetadata,
     pg::Pg,
     query_dsl::CompatibleType,
-    sql_types::{BigInt, Bool, Double, Integer, Nullable, Text, Uuid as SqlUuid},
+    sql_types::{BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
 
@@ -55,18 +57,18 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn import_snapshot(&self, owner: UserId, board_name: &str) -> Result<Option<ImportSnapshot>> {
-        let boards: Vec<(Uuid, i64)> = self
+        let boards: Vec<(Uuid, i64, DateTime<Utc>)> = self
             .fetch(|| {
-                Statement::<(SqlUuid, BigInt)>::new("import.board")
-                    .sql("SELECT b.id, b.version FROM boards b WHERE b.deleted_at IS NULL AND b.user_id = ")
+                Statement::<(SqlUuid, BigInt, Timestamptz)>::new("import.board")
+                    .sql("SELECT b.id, b.version, now() FROM boards b WHERE b.deleted_at IS NULL AND b.user_id = ")
                     .bind::<SqlUuid, _>(owner.0)
                     .sql(" AND b.name = ")
                     .bind::<Text, _>(board_name.to_owned())
             })
             .await?;
-        let Some((board, version)) = boards.into_iter().next() else { return Ok(None) };
+        let Some((board, version, taken_at)) = boards.into_iter().next() else { return Ok(None) };
         let nodes = self.import_nodes(BoardId(board)).await?;
-        Ok(Some(ImportSnapshot { board_id: BoardId(board), version, nodes }))
+        Ok(Some(ImportSnapshot { board_id: BoardId(board), version, taken_at, nodes }))
     }
 
     /// All living nodes of the board, and those of the deleted ones that an import made; oldest first.
@@ -234,7 +236,7 @@ impl Work<'_> {
         self.relocate_nodes(&slice.relocated).await?;
         self.place_nodes(&slice.placed).await?;
         self.update_texts(slice.rewritten).await?;
-        self.remove_nodes(&slice.removed).await?;
+        self.remove_nodes(&slice.removed, slice.removed_at).await?;
         self.delete_links(&slice.links_removed).await?;
         self.relabel_links(&slice.links_relabelled).await?;
         self.insert_links(&slice.links_added).await

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use diesel::sql_types::{Array, BigInt, Binary, Double, Integer, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Binary, Bool, Double, Integer, Nullable, Text, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use super::{Store, once::Once, statement::Statement};
-use crate::domain::{Asked, Code, Error, Failure, MailOrder, MailPurpose, Mails, Outcome, Result, TokenDigest};
+use crate::domain::{
+    ALMOST_OVER, Asked, Code, Error, Failure, MailOrder, MailPurpose, Mails, Outcome, Result, TokenDigest,
+};
 
 /// Mails that may wait to be sent.
 const MOST_WAITING: i64 = 10_000;
@@ -23,9 +25,14 @@ impl Store {
             .bind::<Text, _>(email.to_owned())
             .sql(", 0))::text");
         let _: Vec<String> = work.run(lock).await?;
-        // One statement, whatever it finds: from its time nothing can be told about the address.
-        let ask = Statement::<(BigInt, BigInt, Array<SqlUuid>)>::new("mails.ask")
-            .sql("WITH asked AS (SELECT count(*) AS n FROM mails m WHERE m.created_at > now() - interval '1 hour' AND m.email = ")
+        // One statement, whatever it finds: from its time nothing can be told about the address. Whether a link lives
+        // is told by when its mail was sent. That is known of all addresses, while only accounts have tokens.
+        let ask = Statement::<(Bool, BigInt, Array<SqlUuid>)>::new("mails.ask")
+            .sql("WITH asked AS (SELECT count(*) < ")
+            .bind::<BigInt, _>(most)
+            .sql(" OR NOT coalesce(bool_or(m.done_at IS NULL OR m.done_at > now() - make_interval(secs => ")
+            .bind::<Double, _>(purpose.lifetime().saturating_sub(ALMOST_OVER).as_secs_f64())
+            .sql(")), false) AS may FROM mails m WHERE m.created_at > now() - interval '1 hour' AND m.email = ")
             .bind::<Text, _>(email.to_owned())
             .sql(" AND m.purpose = ")
             .bind::<Text, _>(purpose.as_str())
@@ -35,13 +42,11 @@ impl Store {
             .bind::<Text, _>(purpose.as_str())
             .sql(", ")
             .bind::<Text, _>(email.to_owned())
-            .sql(" FROM asked a, waiting w WHERE a.n < ")
-            .bind::<BigInt, _>(most)
-            .sql(" AND w.n < ")
+            .sql(" FROM asked a, waiting w WHERE a.may AND w.n < ")
             .bind::<BigInt, _>(MOST_WAITING)
-            .sql(" RETURNING id) SELECT a.n, w.n, ARRAY(SELECT id FROM added) FROM asked a, waiting w");
-        let rows: Vec<(i64, i64, Vec<Uuid>)> = work.run(ask).await?;
-        let (asked, waiting, added) = rows.into_iter().next().unwrap_or_default();
+            .sql(" RETURNING id) SELECT a.may, w.n, ARRAY(SELECT id FROM added) FROM asked a, waiting w");
+        let rows: Vec<(bool, i64, Vec<Uuid>)> = work.run(ask).await?;
+        let (may, waiting, added) = rows.into_iter().next().unwrap_or_default();
         match added.first() {
             Some(id) => {
                 work.finish(*id).await?;
@@ -49,7 +54,7 @@ impl Store {
             }
             None => {
                 work.give_up().await;
-                if asked < most && waiting >= MOST_WAITING {
+                if may && waiting >= MOST_WAITING {
                     return Err(Error::new(Code::Overloaded, "Too many mails wait to be sent; try again later").into());
                 }
                 Ok(Asked::Enough)
@@ -100,13 +105,30 @@ impl Mails for Store {
             .sql(") FROM users u WHERE u.is_active AND u.email = ")
             .bind::<Text, _>(email.to_owned())
             .sql_if(purpose == MailPurpose::VerifyEmail, " AND NOT u.email_verified")
-            .sql(
-                " ON CONFLICT (user_id, purpose) DO UPDATE SET token_digest = excluded.token_digest, \
-                 email = excluded.email, created_at = excluded.created_at, expires_at = excluded.expires_at \
-                 RETURNING user_id",
-            );
+            .sql(" RETURNING user_id");
         let accounts: Vec<Uuid> = self.run(&mut connection, keep).await?;
         Ok(!accounts.is_empty())
+    }
+
+    async fn mail_was_sent(&self, id: Uuid, token: &TokenDigest) -> Result<()> {
+        let mut connection = self.connection().await?;
+        // Older tokens in the order of their age, so that two such statements do not wait for each other. Younger ones
+        // are on their way, and end this one when they have arrived.
+        let sent = Statement::<SqlUuid>::new("mailing.sent")
+            .sql("WITH sent AS (UPDATE mails m SET done_at = now(), scheduled_for = now() WHERE m.id = ")
+            .bind::<SqlUuid, _>(id)
+            .sql(
+                " RETURNING m.id), older AS (SELECT o.token_digest FROM account_tokens n JOIN account_tokens o \
+                 ON o.user_id = n.user_id AND o.purpose = n.purpose \
+                 AND (o.created_at, o.token_digest) < (n.created_at, n.token_digest) WHERE n.token_digest = ",
+            )
+            .bind::<Binary, _>(token.to_vec())
+            .sql(
+                " ORDER BY o.created_at, o.token_digest FOR UPDATE OF o), replaced AS (DELETE FROM account_tokens t \
+                 USING older o WHERE t.token_digest = o.token_digest) SELECT s.id FROM sent s",
+            );
+        let _: Vec<Uuid> = self.run(&mut connection, sent).await?;
+        Ok(())
     }
 
     async fn settle_mail(&self, id: Uuid, again_in: Option<Duration>) -> Result<()> {

@@ -14,6 +14,7 @@ mod change;
 mod chunk;
 mod error;
 mod event;
+mod expired;
 mod folder_lock;
 mod generation;
 mod import;

@@ -4,6 +4,9 @@
 //! Whoever wants a connection waits for a turn first, so that no caller takes them all (`access/turns.rs`); the pool below
 //! never has more holders than it may have connections. Its timeout is for waiting until somebody else is done. A database
 //! that cannot be reached is told at once: where no connection is left, nobody will be done.
+//!
+//! The server ends a statement that takes too long. Where it does not say so in time, the connection may be half open:
+//! it is not waited for any longer, and not used again.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +17,7 @@ use std::{
 use bb8::QueueStrategy;
 use diesel::{QueryResult, deserialize::FromSqlRow, expression::QueryMetadata, pg::Pg, query_dsl::CompatibleType};
 use diesel_async::{
-    AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
+    AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection, TransactionManager,
     pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod, bb8::Pool},
 };
 use futures_util::FutureExt;
@@ -38,6 +41,10 @@ use crate::{
 
 /// Slower statements are worth a warning.
 const SLOW: Duration = Duration::from_secs(1);
+/// How much later than the server has to end a statement its answer may come.
+const MARGIN: Duration = Duration::from_secs(5);
+/// A statement that has more time than others, and how much: see `chunk/write.rs`, where it is asked for.
+const LONG: (&str, Duration) = ("embeddings.ask_for_missing", Duration::from_secs(600));
 /// How often a read is tried when its connection turns out to be lost.
 const READ_ATTEMPTS: usize = 3;
 /// Connections that one caller may use at once, at least, where there are so many.
@@ -57,6 +64,8 @@ pub struct Store {
     turns: Turns,
     pub(super) board_turns: BoardTurns,
     pub(super) patience: Duration,
+    /// How long a statement may run.
+    statement_timeout: Duration,
     canceller: Canceller,
     failures: Failures,
     pool_size: u32,
@@ -112,12 +121,13 @@ impl Store {
             .await
             .map_err(|cause| error::from_pool(bb8::RunError::User(cause)))?;
         let share = most.div_ceil(2).max(LEAST_SHARE.min(most));
-        let limits = TurnLimits { at_once: most as usize, share: share as usize, waiting: WAITING };
+        let limits = TurnLimits::new(most as usize, share as usize, WAITING);
         Ok(Store {
             pool,
             turns: Turns::new(limits),
             board_turns: BoardTurns::default(),
             patience: config.pool_timeout,
+            statement_timeout: config.statement_timeout,
             canceller,
             failures,
             pool_size: config.pool_size,
@@ -218,11 +228,21 @@ impl Store {
         Row: FromSqlRow<ST, Pg> + Send + 'static,
     {
         let (name, began) = (statement.name, Instant::now());
+        let bound = if name == LONG.0 { self.statement_timeout.max(LONG.1) } else { self.statement_timeout };
         at_work(connection, true);
-        let outcome: QueryResult<Vec<Row>> = statement.load(connection).await;
-        at_work(connection, false);
+        let outcome: Result<QueryResult<Vec<Row>>, _> =
+            timeout(bound + MARGIN, statement.load::<Row>(connection)).await;
         let took = began.elapsed();
         self.log.add(name, took);
+        let Ok(outcome) = outcome else {
+            // It counts as at work, so that nobody else gets it (`lent.rs`). What its holder asks of it until then, for
+            // example to roll back, fails at once.
+            AnsiTransactionManager::transaction_manager_status_mut(connection).set_in_error();
+            tracing::warn!(statement = name, "The database does not answer, a connection is given up");
+            let cause = format!("{name}: no answer within {} s", took.as_secs_f64());
+            return Err((Error::caused(Code::Timeout, "The database takes too long; try again", cause), false));
+        };
+        at_work(connection, false);
         match outcome {
             Ok(rows) => {
                 tracing::debug!(statement = name, took_us = took.as_micros() as u64, rows = rows.len(), "SQL");

@@ -57,6 +57,7 @@ fn row_of(presence: &Presence) -> Value {
         "selection": presence.selection.iter().map(|node| node.0).collect::<Vec<_>>(),
         "state": presence.state,
         "is_here": presence.is_here,
+        "age": (Utc::now() - presence.seen_at).num_milliseconds().max(0) as f64 / 1000.0,
     })
 }
 
@@ -94,7 +95,8 @@ impl PresenceTable for Store {
         // In one order everywhere: two gateways that write the same rows do not wait for each other in a circle.
         rows.sort_by_key(|presence| (presence.board_id, presence.id));
         let rows: Value = rows.into_iter().map(row_of).collect();
-        // What was said is kept in the place of what was said before, so that it may be tried again.
+        // What was said is kept in the place of what was said before, so that it may be tried again. What could not be
+        // written for a while gives way to what somebody else has heard since.
         let statement = || {
             Statement::<Timestamptz>::new("presence.keep")
             .sql(
@@ -106,7 +108,9 @@ impl PresenceTable for Store {
             .bind::<Jsonb, _>(rows.clone())
             .sql(
                 ") AS r (board_id uuid, id uuid, user_id uuid, mark bigint, cursor_x double precision, \
-                    cursor_y double precision, selection uuid[], state jsonb, is_here boolean) \
+                    cursor_y double precision, selection uuid[], state jsonb, is_here boolean, age double precision) \
+                    WHERE r.age < 2 OR NOT EXISTS (SELECT FROM board_presence o WHERE o.board_id = r.board_id \
+                        AND o.id = r.id AND o.seen_at > clock.now - make_interval(secs => r.age - 2)) \
                     ON CONFLICT (board_id, id) DO UPDATE SET mark = excluded.mark, cursor_x = excluded.cursor_x, \
                     cursor_y = excluded.cursor_y, selection = excluded.selection, state = excluded.state, \
                     is_here = excluded.is_here, seen_at = excluded.seen_at WHERE p.seen_at <= excluded.seen_at RETURNING 1) \

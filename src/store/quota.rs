@@ -8,6 +8,9 @@ use uuid::Uuid;
 use super::{Store, statement::Statement};
 use crate::domain::{AccountUsage, BoardId, Limits, Outcome, Result, UserId};
 
+/// Boards that are counted in one transaction.
+const BOARDS_AT_ONCE: i32 = 50;
+
 type UsageSql = (BigInt, BigInt, BigInt, BigInt, BigInt, BigInt, Integer);
 type UsageRow = (i64, i64, i64, i64, i64, i64, i32);
 
@@ -45,6 +48,23 @@ impl Store {
     pub(super) async fn usage_of(&self, owner: UserId) -> Result<AccountUsage> {
         let rows: Vec<UsageRow> = self.fetch(|| usage("quota.read", owner)).await?;
         Ok(rows.into_iter().next().map(usage_from).unwrap_or_default())
+    }
+
+    /// Counts what is stored on boards that were there before it was counted, some at a time. How many it found; with 0 all
+    /// are counted, but for those that others hold at the moment.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn count_board_bytes(&self) -> Result<i64> {
+        let counted: Vec<i32> = self
+            .fetch(|| {
+                Statement::<Integer>::new("quota.count_boards")
+                    .sql("SELECT board_bytes_count(")
+                    .bind::<Integer, _>(BOARDS_AT_ONCE)
+                    .sql(")")
+            })
+            .await?;
+        Ok(counted.into_iter().map(i64::from).sum())
     }
 
     /// What the living or deleted nodes of a board add to what its owner has, within a transaction.

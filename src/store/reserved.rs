@@ -14,8 +14,10 @@ use tokio::{sync::Mutex, time::timeout};
 use super::{Store, pool::establish, statement::Statement, tls::Connector};
 use crate::domain::{Code, Error, Result};
 
-/// How long a new connection may take.
-const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+/// How long each host of the database may take for a new connection; one that is not there takes half of it.
+const EACH_HOST_WITHIN: Duration = Duration::from_secs(2);
+/// How long setting a new connection up may take beside that.
+const SET_UP_WITHIN: Duration = Duration::from_secs(1);
 
 /// See the top of the file.
 pub(super) struct Reserved {
@@ -33,7 +35,7 @@ impl Store {
     /// `Internal` if the URL cannot be used.
     pub fn reserved(&self, url: &SecretString, name: &str, within: Duration) -> Result<Store> {
         // Past our bound nobody waits for the answer: the database gives up a little later by itself.
-        let connector = Connector::new(url, name, Some(within.saturating_mul(2)))?;
+        let connector = Connector::new(url, name, Some(within.saturating_mul(2)))?.quick(EACH_HOST_WITHIN);
         Ok(self.on(Reserved { connector, within, kept: Mutex::default() }))
     }
 }
@@ -75,7 +77,8 @@ impl Reserved {
         let cannot = |cause: Box<dyn std::error::Error + Send + Sync>| {
             Error::caused(Code::Overloaded, "The database cannot be reached at the moment; try again", cause)
         };
-        let opened = timeout(CONNECT_WITHIN, establish(&self.connector)).await.map_err(|late| cannot(late.into()))?;
+        let within = self.connector.patience() + SET_UP_WITHIN;
+        let opened = timeout(within, establish(&self.connector)).await.map_err(|late| cannot(late.into()))?;
         opened.map_err(|refused| cannot(refused.into()))
     }
 }

@@ -136,8 +136,8 @@ diesel::table! {
     use diesel::sql_types::*;
     use pgvector::sql_types::Vector;
 
-    /// Tokens that were sent by mail: one for each purpose of an account, used by deleting it.
-    account_tokens (user_id, purpose) {
+    /// Tokens that are sent by mail. One that has arrived takes the place of those made before it; used by deleting it.
+    account_tokens (token_digest) {
         /// The account.
         user_id -> Uuid,
         /// What it is for: verify_email or reset_password.
@@ -410,6 +410,8 @@ diesel::table! {
         stored_bytes -> Int8,
         /// Bytes of labels, styles and metadata of links.
         link_bytes -> Int8,
+        /// Whether the bytes are those of all that is there; before, only of what came or changed since.
+        bytes_counted -> Bool,
     }
 }
 

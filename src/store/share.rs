@@ -70,7 +70,7 @@ impl Shares for Store {
     async fn redeem_share(&self, share: ShareId, principal: &TokenDigest) -> Result<Redemption> {
         let principal = principal.to_vec();
         // The share's row is locked first, so that of two who want the last use one waits and then sees it taken. The
-        // statement may be repeated: a principal that is counted already is granted without being counted again.
+        // statements may be repeated: a principal that is counted already is granted without being counted again.
         let rows: Vec<bool> = self
             .fetch(|| {
                 Statement::<Bool>::new("shares.redeem")
@@ -91,6 +91,21 @@ impl Shares for Store {
                           last_accessed_at = clock_timestamp() FROM added WHERE s.id = added.share_id RETURNING 1) \
                          SELECT EXISTS (SELECT 1 FROM known) OR EXISTS (SELECT 1 FROM counted)",
                     )
+            })
+            .await?;
+        if rows == [true] {
+            return Ok(Redemption::Granted);
+        }
+        // Who waited for the row still saw the uses of before. Whoever held it may have been another request of the
+        // same principal, which the next statement sees.
+        let rows: Vec<bool> = self
+            .fetch(|| {
+                Statement::<Bool>::new("shares.is_redeemed")
+                    .sql("SELECT EXISTS (SELECT FROM board_share_uses u WHERE u.share_id = ")
+                    .bind::<SqlUuid, _>(share.0)
+                    .sql(" AND u.principal_digest = ")
+                    .bind::<Binary, _>(principal.clone())
+                    .sql(")")
             })
             .await?;
         Ok(if rows == [true] { Redemption::Granted } else { Redemption::UsedUp })

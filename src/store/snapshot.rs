@@ -128,9 +128,9 @@ impl CacheSource for Store {
                     ") AS k (place, id, stamp) LEFT JOIN LATERAL (SELECT u.xmin::text::bigint AS stamp FROM users u WHERE u.id = k.id) s \
                      ON true WHERE s.stamp IS DISTINCT FROM k.stamp UNION ALL SELECT k.place, s.stamp FROM unnest(",
                 );
-                let statement = rows.shares.bind(statement).sql(
-                    ") AS k (place, id, stamp) LEFT JOIN LATERAL (SELECT r.xmin::text::bigint AS stamp FROM board_shares r \
-                     WHERE r.id = k.id) s ON true WHERE s.stamp IS DISTINCT FROM k.stamp \
+                let statement = rows.shares.bind(statement).sql(") AS k (place, id, stamp) LEFT JOIN LATERAL (SELECT ");
+                let statement = statement.sql(SHARE_STAMP).sql(
+                    " AS stamp FROM board_shares s WHERE s.id = k.id) s ON true WHERE s.stamp IS DISTINCT FROM k.stamp \
                      UNION ALL SELECT k.place, s.stamp FROM unnest(",
                 );
                 rows.keys.bind(statement).sql(

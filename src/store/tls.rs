@@ -4,7 +4,16 @@
 //! end, `require` with `sslrootcert` does. `verify-ca` checks where the certificate comes from, `verify-full` also whose it
 //! is. Unix sockets have no TLS. Pool and LISTEN connections are made here alike; what happens on them is not our concern.
 
-use std::{error::Error as _, path::Path, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    error::Error as _,
+    path::Path,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -19,7 +28,7 @@ use rustls::{
 use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::{
     CancelToken, Client, Config, Socket,
-    config::{Host, SslMode as DriverSslMode},
+    config::{Host, SslMode as DriverSslMode, TargetSessionAttrs},
     tls::MakeTlsConnect,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -29,6 +38,7 @@ use crate::{
     domain::{Code, Error, Result},
 };
 
+const UNREACHABLE: &str = "The database cannot be reached";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a request to cancel a statement may take.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -45,6 +55,17 @@ pub struct Connector {
     driver: Config,
     tls: MakeRustlsConnect,
     timeout: Duration,
+    quick: Option<Arc<Quick>>,
+}
+
+/// How hosts are tried where others wait for the connection.
+struct Quick {
+    /// Each as if it were the only one.
+    hosts: Vec<Config>,
+    /// Which is tried next.
+    next: AtomicUsize,
+    /// How long each may take for everything, also one that lets us in and then says nothing.
+    each: Duration,
 }
 
 impl Connector {
@@ -87,7 +108,24 @@ impl Connector {
         let hosts = driver.get_hosts().len().max(driver.get_hostaddrs().len()).max(1);
         let timeout = each.saturating_mul(u32::try_from(hosts).unwrap_or(u32::MAX).saturating_add(1));
         let tls = MakeRustlsConnect::new(client_config(&url)?);
-        Ok(Connector { driver, tls, timeout })
+        Ok(Connector { driver, tls, timeout, quick: None })
+    }
+
+    /// The same for connections on which others wait: a host may take `each` for all of it, and half of that until it
+    /// lets us in. Where the URL says what a host must be good for, the one that worked last is the first that is tried.
+    #[must_use]
+    pub fn quick(self, each: Duration) -> Self {
+        let longest = self.driver.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT).min(each / 2);
+        let number = self.driver.get_hosts().len().max(self.driver.get_hostaddrs().len()).max(1);
+        let hosts: Vec<Config> = (0..number).map(|at| only(&self.driver, at, longest)).collect();
+        let timeout = each.saturating_mul(u32::try_from(number).unwrap_or(u32::MAX));
+        Connector { timeout, quick: Some(Arc::new(Quick { hosts, next: AtomicUsize::new(0), each })), ..self }
+    }
+
+    /// How long opening a connection takes at most.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.timeout
     }
 
     /// Cancels statements of connections that were made here.
@@ -101,18 +139,90 @@ impl Connector {
     /// # Errors
     /// `Overloaded`, with the cause for the log, if the database cannot be reached or refuses.
     pub async fn connect(&self) -> Result<(Client, Connection)> {
-        const MESSAGE: &str = "The database cannot be reached";
-        match tokio::time::timeout(self.timeout, self.driver.connect(self.tls.clone())).await {
+        let Some(quick) = &self.quick else { return self.open(&self.driver, self.timeout).await };
+        let mut refused = Error::new(Code::Overloaded, UNREACHABLE);
+        for _ in &quick.hosts {
+            // Whoever gives up waiting has the next one tried by whoever comes next.
+            let at = quick.next.fetch_add(1, Ordering::Relaxed) % quick.hosts.len().max(1);
+            let Some(host) = quick.hosts.get(at) else { break };
+            match self.open(host, quick.each).await {
+                Ok(opened) => {
+                    // Where any host will do, their order says which is meant: those behind may lag.
+                    let is_any = self.driver.get_target_session_attrs() == TargetSessionAttrs::Any;
+                    quick.next.store(if is_any { 0 } else { at }, Ordering::Relaxed);
+                    return Ok(opened);
+                }
+                Err(error) => refused = error,
+            }
+        }
+        Err(refused)
+    }
+
+    async fn open(&self, driver: &Config, within: Duration) -> Result<(Client, Connection)> {
+        match tokio::time::timeout(within, driver.connect(self.tls.clone())).await {
             Ok(Ok(opened)) => Ok(opened),
             Ok(Err(error)) => {
                 // The driver's error alone says "error connecting to server"; why is in its sources.
                 let causes =
                     std::iter::successors(error.source(), |cause| (*cause).source()).map(|cause| format!(": {cause}"));
-                Err(Error::caused(Code::Overloaded, MESSAGE, format!("{error}{}", causes.collect::<String>())))
+                Err(Error::caused(Code::Overloaded, UNREACHABLE, format!("{error}{}", causes.collect::<String>())))
             }
-            Err(cause) => Err(Error::caused(Code::Overloaded, MESSAGE, cause)),
+            Err(cause) => Err(Error::caused(Code::Overloaded, UNREACHABLE, cause)),
         }
     }
+}
+
+/// A configuration with one of its hosts.
+fn only(driver: &Config, at: usize, connect_timeout: Duration) -> Config {
+    let mut only = Config::new();
+    match driver.get_hosts().get(at) {
+        Some(Host::Tcp(name)) => {
+            only.host(name);
+        }
+        Some(Host::Unix(path)) => {
+            only.host_path(path);
+        }
+        None => {}
+    }
+    if let Some(address) = driver.get_hostaddrs().get(at) {
+        only.hostaddr(*address);
+    }
+    if let Some(port) = driver.get_ports().get(at).or_else(|| driver.get_ports().first()) {
+        only.port(*port);
+    }
+    if let Some(user) = driver.get_user() {
+        only.user(user);
+    }
+    if let Some(password) = driver.get_password() {
+        only.password(password);
+    }
+    if let Some(name) = driver.get_dbname() {
+        only.dbname(name);
+    }
+    if let Some(options) = driver.get_options() {
+        only.options(options);
+    }
+    if let Some(name) = driver.get_application_name() {
+        only.application_name(name);
+    }
+    if let Some(timeout) = driver.get_tcp_user_timeout() {
+        only.tcp_user_timeout(*timeout);
+    }
+    if let Some(interval) = driver.get_keepalives_interval() {
+        only.keepalives_interval(interval);
+    }
+    if let Some(retries) = driver.get_keepalives_retries() {
+        only.keepalives_retries(retries);
+    }
+    only.connect_timeout(connect_timeout)
+        .ssl_mode(driver.get_ssl_mode())
+        .ssl_negotiation(driver.get_ssl_negotiation())
+        .keepalives(driver.get_keepalives())
+        .keepalives_idle(driver.get_keepalives_idle())
+        .target_session_attrs(driver.get_target_session_attrs())
+        .channel_binding(driver.get_channel_binding())
+        .load_balance_hosts(driver.get_load_balance_hosts());
+    only
 }
 
 /// Cancels statements. Cheap to clone.

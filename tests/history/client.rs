@@ -19,7 +19,7 @@ use super::{
 use crate::support::app::Account;
 
 /// How long a request may stay unknown. The database is cut off for much less.
-const KNOWN_WITHIN: Duration = Duration::from_secs(90);
+const KNOWN_WITHIN: Duration = Duration::from_secs(180);
 
 /// What all clients and subscribers share.
 pub(crate) struct World {

@@ -68,7 +68,7 @@ const ROUND: Duration = Duration::from_secs(15);
 /// Over WebSocket, each of all boards.
 const SOCKETS: usize = 2;
 /// How long a gateway may take to show the last version without being asked past its memory.
-const SHOWN_WITHIN: Duration = Duration::from_secs(30);
+const SHOWN_WITHIN: Duration = Duration::from_secs(60);
 
 fn setting<T: FromStr>(name: &str) -> Option<T> {
     let text = std::env::var(format!("RAGBOARD_HISTORY_{name}")).ok()?;

@@ -24,7 +24,7 @@ use super::{
 };
 
 /// What everybody must have heard within this time after the last write.
-const HEARD_WITHIN: Duration = Duration::from_secs(60);
+const HEARD_WITHIN: Duration = Duration::from_secs(120);
 
 /// An event as it was heard.
 pub(crate) struct Heard {
@@ -67,9 +67,12 @@ impl Subscriber {
 
     /// Follows until it has heard everything up to the last versions, which are told when there are no more writes.
     pub(crate) async fn follow(mut self, world: Arc<World>, last: watch::Receiver<Option<[i64; BOARDS]>>) -> Self {
-        let mut deadline = None;
+        let (mut deadline, mut longer) = (None, 150);
         loop {
-            let stay = if last.borrow().is_some() { 300 } else { self.rng.random_range(50..2500) };
+            let is_over = last.borrow().is_some();
+            // Longer each time, for on a slow machine it takes a while to come back.
+            longer = if is_over { (2 * longer).min(10_000) } else { longer };
+            let stay = if is_over { longer } else { self.rng.random_range(50..2500) };
             let gateway = self.rng.random_range(0..2);
             // Whether it is cut off by itself or by others, it is without a word.
             if tokio::time::timeout(Duration::from_millis(stay), self.listen(&world, gateway)).await.is_ok() {

@@ -16,7 +16,7 @@ use axum::{
 use ragboard::{
     app::App,
     config::{Config, Sources},
-    domain::UserId,
+    domain::{Rights, UserId},
     search::models::Models,
     store::migrations::{self, Direction},
 };
@@ -25,7 +25,10 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use tower::ServiceExt;
 
-use super::cluster::{OWNER, cluster, connect};
+use super::{
+    cluster::{OWNER, cluster, connect},
+    patience::PATIENCE,
+};
 
 const TEMPLATE: &str = "ragboard_template";
 const JWT_SECRET: &str = "a secret of the tests that is long enough";
@@ -60,7 +63,7 @@ pub(crate) async fn new_database() -> SecretString {
         .await;
     let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
     // The connection that made the template may still be closing.
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         let admin = connect(&cluster().admin_url("postgres")).await;
         match admin.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER {OWNER}")).await {
@@ -89,8 +92,16 @@ impl TestApp {
     /// With models to ask, on a database that is there.
     pub(crate) async fn asking(models: Models, url: SecretString, variables: &[(&str, &str)]) -> TestApp {
         let mut sources = Sources::from_variables(
-            [("DATABASE_URL", url.expose_secret()), ("DATABASE_POOL_SIZE", "3"), ("RAGBOARD_JWT_SECRET", JWT_SECRET)]
-                .map(|(name, value)| (name, value.to_owned())),
+            [
+                ("DATABASE_URL", url.expose_secret()),
+                ("DATABASE_POOL_SIZE", "3"),
+                ("RAGBOARD_JWT_SECRET", JWT_SECRET),
+                // Nothing takes too long because others need the machine, too.
+                ("DATABASE_POOL_TIMEOUT", "120"),
+                ("DATABASE_STATEMENT_TIMEOUT", "120"),
+                ("RAGBOARD_REQUEST_TIMEOUT", "120"),
+            ]
+            .map(|(name, value)| (name, value.to_owned())),
         );
         for (name, value) in variables {
             sources.set(name, *value);
@@ -172,7 +183,6 @@ impl TestApp {
     pub(crate) fn statements(&self) -> BTreeMap<&'static str, u64> {
         let of_requests = |name: &str| {
             let background = [
-                "stamps",
                 "stamps.moved",
                 "read_only",
                 "activity.write",
@@ -194,5 +204,27 @@ impl TestApp {
     pub(crate) fn statements_since(&self, before: &BTreeMap<&'static str, u64>) -> Vec<&'static str> {
         let now = self.statements();
         now.iter().flat_map(|(name, count)| vec![*name; (count - before.get(name).unwrap_or(&0)) as usize]).collect()
+    }
+
+    /// Waits until memory may be served: until the last look at the database is younger than a second. On a machine
+    /// that has much else to do it may be older again when a request comes, and then reads rightly pass memory.
+    pub(crate) async fn current(&self) {
+        tokio::time::timeout(PATIENCE, self.app.cached.current()).await.expect("the cache becomes current");
+    }
+
+    /// Does something that may be done again until that takes exactly these statements, and returns what it gave then.
+    /// Once does not do: see [`TestApp::current`].
+    pub(crate) async fn takes<T>(&self, statements: &[&str], work: impl AsyncFn() -> T) -> T {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            self.current().await;
+            let before = self.statements();
+            let gave = work().await;
+            let ran = self.statements_since(&before);
+            if ran == statements {
+                return gave;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{ran:?} each time, and not {statements:?}");
+        }
     }
 }

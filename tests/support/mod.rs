@@ -10,6 +10,7 @@ pub(crate) mod fixture;
 pub(crate) mod library;
 pub(crate) mod mail_server;
 pub(crate) mod model;
+pub(crate) mod patience;
 pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod socket;

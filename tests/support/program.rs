@@ -1,8 +1,10 @@
 //! The built program, run as an operator runs it.
 
 use std::{
+    net::{Ipv4Addr, TcpListener},
     path::Path,
     process::{Command, Output, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
 
@@ -61,9 +63,21 @@ pub(crate) struct Server {
     log: std::path::PathBuf,
 }
 
-/// A loopback port that nobody listens on.
+/// A loopback port that nobody listens on. It is handed out once, and from below the ports that the system hands out by
+/// itself, so that neither a server of another test nor somebody's connection has it before it is used.
 pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    const MOST: u16 = 12_000;
+    static NUMBER: AtomicU16 = AtomicU16::new(0);
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let handed_out_from: u16 = range.split_whitespace().next().and_then(|port| port.parse().ok()).unwrap_or(32_768);
+    let first = handed_out_from.saturating_sub(MOST).max(10_000);
+    let most = handed_out_from.saturating_sub(first);
+    // Another run of the tests begins elsewhere.
+    let begin = u16::try_from(std::process::id() % u32::from(MOST)).unwrap();
+    let mut own = (0..most).map(|_| first + (begin + NUMBER.fetch_add(1, Ordering::Relaxed) % MOST) % most);
+    let of_system = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    own.find(is_free).unwrap_or_else(of_system)
 }
 
 impl Server {

@@ -1,13 +1,13 @@
 //! A client of WebSockets that speaks `graphql-transport-ws`.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::{self, Message, client::IntoClientRequest};
 
-use super::{app::Account, fixture::Board};
+use super::{app::Account, fixture::Board, patience::PATIENCE};
 
 /// What the tests want to know of an event.
 pub(crate) const FOLLOW: &str = "subscription ($id: ID!, $after: String) { boardEvents(boardId: $id, after: $after) { __typename \
@@ -63,8 +63,8 @@ impl Socket {
     /// The next message; a close counts as one.
     pub(crate) async fn next(&mut self) -> Value {
         loop {
-            let message = tokio::time::timeout(Duration::from_secs(20), self.0.next()).await;
-            match message.expect("a message within 20 s") {
+            let message = tokio::time::timeout(PATIENCE, self.0.next()).await;
+            match message.expect("a message comes") {
                 Some(Ok(Message::Text(text))) => {
                     let message: Value = serde_json::from_str(&text).unwrap();
                     if message["type"] != "ping" {
@@ -93,7 +93,7 @@ impl Socket {
 
     pub(crate) async fn event(&mut self) -> Value {
         let mut message = self.next().await;
-        assert_eq!(message["payload"].get("errors"), None, "{message}");
+        assert_eq!((message.get("close"), message["payload"].get("errors")), (None, None), "{message}");
         message["payload"]["data"]["boardEvents"].take()
     }
 }

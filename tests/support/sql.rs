@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-const DEADLINE: Duration = Duration::from_secs(30);
+use super::patience::PATIENCE;
+
+/// Twice that of others: it is also waited for what a debug build reads, cuts and embeds meanwhile.
+const DEADLINE: Duration = PATIENCE.saturating_mul(2);
 
 /// Asks the database until the answer is yes.
 pub(crate) async fn until(client: &Client, question: &str) {
@@ -12,6 +15,14 @@ pub(crate) async fn until(client: &Client, question: &str) {
     while !client.query_one(question, &[]).await.unwrap().get::<_, bool>(0) {
         assert!(Instant::now() < deadline, "never came true: {question}");
     }
+}
+
+/// Asks whether so many statements wait for a lock; for [`until`].
+pub(crate) fn waiting(statements: usize) -> String {
+    format!(
+        "SELECT count(*) = {statements} FROM pg_stat_activity WHERE datname = current_database() \
+         AND wait_event_type = 'Lock'"
+    )
 }
 
 /// The first column of all rows of a query, as text.

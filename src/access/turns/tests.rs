@@ -11,7 +11,7 @@ fn caller(number: u8) -> Caller {
 }
 
 fn turns(at_once: usize, share: usize, waiting: usize) -> Turns {
-    Turns::new(TurnLimits { at_once, share, waiting })
+    Turns::new(TurnLimits::new(at_once, share, waiting))
 }
 
 type Taking = Pin<Box<dyn Future<Output = Result<Turn>> + Send>>;
@@ -110,7 +110,7 @@ async fn who_stops_waiting_leaves_nothing_behind() {
     assert_eq!((turns.held(), turns.waiting()), (0, 0));
     drop(taken(&turns, caller(3)).await);
     let state = turns.0.lock();
-    assert!(state.callers.is_empty() && state.rotation.is_empty());
+    assert!(state.callers.is_empty() && state.normal.is_empty());
 }
 
 async fn waits_and_is_granted(turns: &Turns) -> Taking {
@@ -126,11 +126,11 @@ async fn queues_are_bounded_for_all_together() {
     let turns = turns(1, 1, 1);
     let _held = taken(&turns, Caller::System).await;
     let mut queue = Vec::new();
-    for number in 0..QUEUES {
-        queue.push(waits(&turns, caller(number as u8)).await);
+    for number in 0..16 {
+        queue.push(waits(&turns, caller(number)).await);
     }
     assert_eq!(ask(&turns, caller(99)).await.ok().unwrap().err().unwrap().code(), Code::Overloaded);
-    assert_eq!(turns.0.lock().callers.len(), QUEUES + 1);
+    assert_eq!(turns.0.lock().callers.len(), 17);
 }
 
 #[tokio::test]
@@ -149,4 +149,113 @@ async fn a_turn_is_given_back_once() {
     let _other = taken(&turns, caller(2)).await;
     drop(turn);
     assert_eq!(turns.held(), 1);
+}
+
+/// Waiters of named callers, who are served one after the other.
+struct Queue {
+    turns: Turns,
+    waiters: Vec<(u8, Taking)>,
+}
+
+impl Queue {
+    fn new(waiting: usize, waiting_in_all: usize) -> Self {
+        let limits = TurnLimits { at_once: 1, share: 1, waiting, waiting_in_all };
+        Queue { turns: Turns::new(limits), waiters: Vec::new() }
+    }
+
+    async fn comes(&mut self, number: u8, priority: Priority) {
+        let turns = self.turns.clone();
+        let mut taking: Taking = async move { turns.take_with(caller(number), priority).await }.boxed();
+        if poll!(&mut taking).is_pending() {
+            self.waiters.push((number, taking));
+        }
+    }
+
+    /// The order in which they come to their turns, and how many were sent away.
+    async fn ends(mut self, mut held: Turn) -> (Vec<u8>, usize) {
+        let (mut order, mut sent_away) = (Vec::new(), 0);
+        while !self.waiters.is_empty() {
+            drop(held);
+            let mut next = None;
+            let mut still = Vec::new();
+            for (number, mut taking) in self.waiters.drain(..) {
+                match poll!(&mut taking) {
+                    std::task::Poll::Ready(Ok(turn)) => next = Some((number, turn)),
+                    std::task::Poll::Ready(Err(error)) => {
+                        assert_eq!(error.code(), Code::Overloaded);
+                        sent_away += 1;
+                    }
+                    std::task::Poll::Pending => still.push((number, taking)),
+                }
+            }
+            self.waiters = still;
+            let Some((number, turn)) = next else { break };
+            order.push(number);
+            held = turn;
+        }
+        assert_eq!((self.turns.waiting(), self.waiters.len()), (0, 0));
+        (order, sent_away)
+    }
+}
+
+#[tokio::test]
+async fn high_priority_goes_first_but_for_every_fourth_turn() {
+    let mut queue = Queue::new(200, 500);
+    let held = taken(&queue.turns, caller(1)).await;
+    for number in 100..140 {
+        queue.comes(number, Priority::Normal).await;
+    }
+    for _ in 0..4 {
+        queue.comes(2, Priority::High).await;
+    }
+    let (order, _) = queue.ends(held).await;
+    assert_eq!(order[..6], [2, 2, 2, 100, 2, 101]);
+}
+
+#[tokio::test]
+async fn a_full_queue_sends_away_whoever_brings_the_most() {
+    let mut queue = Queue::new(5, 6);
+    let held = taken(&queue.turns, caller(1)).await;
+    // Three come beyond the bound of one caller.
+    for _ in 0..8 {
+        queue.comes(1, Priority::Normal).await;
+    }
+    assert_eq!(queue.waiters.len(), 5);
+    for number in [2, 3, 4, 5] {
+        queue.comes(number, Priority::Normal).await;
+    }
+    queue.comes(6, Priority::High).await;
+    // Four of the rest made room for one caller each. Whoever had the turn comes last.
+    assert_eq!(queue.ends(held).await, (vec![6, 2, 3, 4, 5, 1], 4));
+}
+
+#[tokio::test]
+async fn accounts_take_the_places_of_those_without_a_name() {
+    let turns = turns(1, 1, 1);
+    let held = taken(&turns, Caller::System).await;
+    let mut nameless = Vec::new();
+    for number in 0..16 {
+        nameless.push(waits(&turns, caller(number)).await);
+    }
+    let mut account = waits(&turns, Caller::Account(crate::domain::UserId::generate())).await;
+    let mut sent_away = 0;
+    for waiter in &mut nameless {
+        sent_away += usize::from(matches!(poll!(waiter), std::task::Poll::Ready(Err(_))));
+    }
+    assert_eq!((sent_away, turns.waiting()), (1, 16));
+    drop((held, nameless));
+    assert!(poll!(&mut account).is_ready());
+}
+
+#[tokio::test]
+async fn who_was_sent_away_and_leaves_gives_nothing_back() {
+    let turns = Turns::new(TurnLimits { at_once: 1, share: 1, waiting: 5, waiting_in_all: 2 });
+    let held = taken(&turns, caller(1)).await;
+    let (first, second) = (waits(&turns, caller(2)).await, waits(&turns, caller(2)).await);
+    let third = waits(&turns, caller(3)).await;
+    // It does not know yet that it has no place any more.
+    drop(second);
+    assert_eq!((turns.held(), turns.waiting()), (1, 2));
+    drop((first, third, held));
+    assert_eq!((turns.held(), turns.waiting(), turns.0.lock().callers.len()), (0, 0, 0));
 }

@@ -1,27 +1,30 @@
 //! The fragments of a document, in an order in which each comes after those that it spreads.
 //!
 //! The library follows fragments by recursion and takes a document of thousands for granted, so unknown, unused and cyclic
-//! ones are refused here. This is iterative and takes time in proportion to the document.
+//! ones are refused here. This is iterative and takes time in proportion to the document. What definitions use is read in
+//! `uses.rs`.
 
 use std::collections::HashMap;
 
-use async_graphql::parser::types::{ExecutableDocument, FragmentDefinition, Selection, SelectionSet};
+use async_graphql::parser::types::{ExecutableDocument, FragmentDefinition};
 
+use super::uses::Uses;
 use crate::domain::{Code, Error, Result};
 
 /// Puts the fragments in order, those that spread no other first.
 ///
 /// # Errors
 /// `InvalidDocument` where a fragment is unknown, is not used by any operation, or contains itself.
-pub(super) fn in_order(document: &ExecutableDocument) -> Result<Vec<(&str, &FragmentDefinition)>> {
-    let mut spreads: HashMap<&str, Vec<&str>> = HashMap::with_capacity(document.fragments.len());
-    for (name, fragment) in &document.fragments {
-        spreads.insert(name.as_str(), spreads_of(&fragment.node.selection_set.node));
-    }
+pub(super) fn in_order<'a>(
+    document: &'a ExecutableDocument,
+    uses: &Uses<'a>,
+) -> Result<Vec<(&'a str, &'a FragmentDefinition)>> {
     let mut order = Vec::with_capacity(document.fragments.len());
     let mut states: HashMap<&str, State> = HashMap::with_capacity(document.fragments.len());
-    for (_, operation) in document.operations.iter() {
-        for name in spreads_of(&operation.node.selection_set.node) {
+    let spreads: HashMap<&str, &[&str]> =
+        uses.of_fragments.iter().map(|(name, of)| (*name, of.spreads.as_slice())).collect();
+    for (_, of) in &uses.of_operations {
+        for name in &of.spreads {
             visit(name, &spreads, &mut states, &mut order)?;
         }
     }
@@ -42,7 +45,7 @@ enum State {
 /// Adds a fragment, after all that it spreads. The stack is one of our own: a chain may be as long as the document.
 fn visit<'a>(
     root: &'a str,
-    spreads: &HashMap<&'a str, Vec<&'a str>>,
+    spreads: &HashMap<&'a str, &[&'a str]>,
     states: &mut HashMap<&'a str, State>,
     order: &mut Vec<&'a str>,
 ) -> Result<()> {
@@ -74,21 +77,6 @@ fn visit<'a>(
     Ok(())
 }
 
-/// Names of the fragments that are spread in a selection set, at any depth of it.
-fn spreads_of(set: &SelectionSet) -> Vec<&str> {
-    let (mut names, mut sets) = (Vec::new(), vec![set]);
-    while let Some(set) = sets.pop() {
-        for selection in &set.items {
-            match &selection.node {
-                Selection::Field(field) => sets.push(&field.node.selection_set.node),
-                Selection::InlineFragment(fragment) => sets.push(&fragment.node.selection_set.node),
-                Selection::FragmentSpread(spread) => names.push(spread.node.fragment_name.node.as_str()),
-            }
-        }
-    }
-    names
-}
-
 fn invalid(message: String) -> Error {
     Error::new(Code::InvalidDocument, message)
 }
@@ -101,7 +89,8 @@ mod tests {
 
     fn order(document: &str) -> Result<Vec<String>> {
         let document = parse_query(document).unwrap();
-        in_order(&document).map(|order| order.into_iter().map(|(name, _)| name.to_owned()).collect())
+        in_order(&document, &Uses::of(&document))
+            .map(|order| order.into_iter().map(|(name, _)| name.to_owned()).collect())
     }
 
     #[test]
@@ -129,8 +118,9 @@ mod tests {
     #[test]
     fn a_chain_as_long_as_a_document_needs_no_stack() {
         let links = (0..100_000).map(|n| (n.to_string(), (n + 1).to_string())).collect::<Vec<_>>();
-        let mut spreads: HashMap<&str, Vec<&str>> = links.iter().map(|(a, b)| (a.as_str(), vec![b.as_str()])).collect();
-        spreads.insert("100000", Vec::new());
+        let below: Vec<(&str, [&str; 1])> = links.iter().map(|(a, b)| (a.as_str(), [b.as_str()])).collect();
+        let mut spreads: HashMap<&str, &[&str]> = below.iter().map(|(a, b)| (*a, b.as_slice())).collect();
+        spreads.insert("100000", &[]);
         let (mut states, mut order) = (HashMap::new(), Vec::new());
         visit("0", &spreads, &mut states, &mut order).unwrap();
         assert_eq!((order.len(), order[0], order[100_000]), (100_001, "100000", "0"));

@@ -19,6 +19,8 @@ use crate::domain::MAX_PAGE;
 
 /// Searches compare thousands of vectors, however little is asked of their hits.
 const COST_OF_SEARCH: u64 = 200;
+/// What a value takes in memory besides its text. The library copies the values of variables where they are used.
+const VALUE_BYTES: u64 = size_of::<Value>() as u64;
 /// Lists of the schema that an introspection may put into each other; as graphql-js's `MaxIntrospectionDepthRule`.
 pub(super) const MAX_INTROSPECTION_LISTS: u64 = 2;
 
@@ -81,7 +83,7 @@ impl Given {
         }
         let mut values = vec![value];
         while let Some(value) = values.pop() {
-            given.bytes += 8;
+            given.bytes += VALUE_BYTES;
             match value {
                 ConstValue::String(text) => given.bytes += text.len() as u64,
                 ConstValue::List(list) => {
@@ -117,10 +119,15 @@ impl<'a> Measure<'a> {
             for variable in &operation.node.variable_definitions {
                 written += 1;
                 let name = variable.node.name.node.as_str();
-                let value = variables.get(name).or(variable.node.default_value.as_ref().map(|value| &value.node));
-                let given = value.map(Given::of).unwrap_or_default();
-                let known = values.get(name).copied().unwrap_or_default();
-                values.insert(name, known.or(given));
+                let known = values.get(name).copied();
+                let given = match (variables.get(name), &variable.node.default_value) {
+                    // What was sent is read once, however many operations declare it.
+                    (Some(_), _) if known.is_some() => continue,
+                    (Some(sent), _) => Given::of(sent),
+                    (None, Some(default)) => Given::of(&default.node),
+                    (None, None) => Given::default(),
+                };
+                values.insert(name, known.unwrap_or_default().or(given));
             }
         }
         Measure { shape, values, fragments: HashMap::new(), written, aliases: 0, unknown_fields: 0 }
@@ -135,8 +142,9 @@ impl<'a> Measure<'a> {
         set: &'a SelectionSet,
     ) -> Measures {
         self.written += 1;
-        self.directives(directives);
-        let measures = self.set(Some(on), set, 1);
+        let bytes = self.directives(directives);
+        let mut measures = self.set(Some(on), set, 1);
+        measures.argument_bytes = measures.argument_bytes.saturating_add(bytes);
         self.fragments.insert(name, measures);
         measures
     }
@@ -147,18 +155,20 @@ impl<'a> Measure<'a> {
         let mut sum = Measures::default();
         for selection in &set.items {
             self.written += 1;
+            let mut bytes = 0;
             let mut one = match &selection.node {
                 Selection::Field(field) => self.field(of, &field.node, given),
                 Selection::FragmentSpread(spread) => {
-                    self.directives(&spread.node.directives);
+                    bytes = self.directives(&spread.node.directives);
                     self.fragments.get(spread.node.fragment_name.node.as_str()).copied().unwrap_or_default()
                 }
                 Selection::InlineFragment(fragment) => {
-                    self.directives(&fragment.node.directives);
+                    bytes = self.directives(&fragment.node.directives);
                     let on = fragment.node.type_condition.as_ref().map(|condition| condition.node.on.node.as_str());
                     self.set(on.or(of), &fragment.node.selection_set.node, given)
                 }
             };
+            one.argument_bytes = one.argument_bytes.saturating_add(bytes);
             one.selections = one.selections.saturating_add(1);
             sum.beside(one);
         }
@@ -170,14 +180,14 @@ impl<'a> Measure<'a> {
 
     fn field(&mut self, of: Option<&'a str>, field: &'a Field, given_around: u64) -> Measures {
         self.aliases += u64::from(field.alias.is_some());
-        self.directives(&field.directives);
+        let of_directives = self.directives(&field.directives);
         let name = field.name.node.as_str();
         let shape = of.and_then(|of| self.shape.field(of, name));
         self.unknown_fields += u64::from(of.is_some_and(|of| self.shape.has(of)) && shape.is_none());
-        let (mut asked, mut arguments) = (None, Given::default());
+        let (mut asked, mut arguments) = (None, Given { bytes: of_directives, ..Given::default() });
         for (name, value) in &field.arguments {
             let given = self.written(&value.node);
-            arguments.bytes += name.node.len() as u64 + given.bytes;
+            arguments.bytes = arguments.bytes.saturating_add(name.node.len() as u64).saturating_add(given.bytes);
             arguments.longest_list = arguments.longest_list.max(given.longest_list);
             if matches!(name.node.as_str(), "first" | "last") {
                 // What lies outside the range of pages is refused by the field itself; here it only must not overflow.
@@ -199,14 +209,16 @@ impl<'a> Measure<'a> {
         below
     }
 
-    /// Counts directives and their arguments.
-    pub(super) fn directives(&mut self, directives: &'a [Positioned<Directive>]) {
+    /// Counts directives and their arguments; the bytes of these.
+    pub(super) fn directives(&mut self, directives: &'a [Positioned<Directive>]) -> u64 {
+        let mut bytes: u64 = 0;
         for directive in directives {
             self.written += 1;
             for (_, value) in &directive.node.arguments {
-                self.written(&value.node);
+                bytes = bytes.saturating_add(self.written(&value.node).bytes);
             }
         }
+        bytes
     }
 
     /// Counts what is written for a value, and says what it comes to. What variables hold is bounded by the size of the
@@ -219,11 +231,11 @@ impl<'a> Measure<'a> {
         let mut values = vec![value];
         while let Some(value) = values.pop() {
             self.written += 1;
-            given.bytes += 8;
+            given.bytes += VALUE_BYTES;
             match value {
                 Value::Variable(name) => {
                     let variable = self.values.get(name.as_str()).copied().unwrap_or_default();
-                    given.bytes += variable.bytes;
+                    given.bytes = given.bytes.saturating_add(variable.bytes);
                     given.number = given.number.max(variable.number);
                     given.longest_list = given.longest_list.max(variable.longest_list);
                 }

@@ -1,7 +1,7 @@
 //! What a document may ask for, settled before anything runs and before the library looks at it.
 //!
-//! A document is read by an iterative scan (`scan.rs`), parsed, its fragments are put in order (`fragments.rs`), and all its
-//! operations are measured (`measure.rs`) by the schema (`shape.rs`). Each step takes time in proportion to the document and
+//! A document is read by an iterative scan (`scan.rs`) and parsed. What it uses is checked (`uses.rs`), its fragments are put in order
+//! (`fragments.rs`), and all its operations are measured (`measure.rs`) by the schema (`shape.rs`). Each step takes time in proportion to the document and
 //! bounds what the next one has to do. What runs is bounded again by its budget (`graphql/budget.rs`).
 
 mod fragments;
@@ -9,6 +9,9 @@ mod measure;
 mod overlap;
 mod scan;
 mod shape;
+mod uses;
+
+use std::collections::HashSet;
 
 use async_graphql::{
     Request,
@@ -18,6 +21,7 @@ use async_graphql::{
 use self::{
     measure::{MAX_INTROSPECTION_LISTS, Measure, Measures},
     shape::SHAPE,
+    uses::Uses,
 };
 use crate::{
     config::LimitsConfig,
@@ -44,7 +48,13 @@ pub(super) fn admit(mut request: Request, limits: &LimitsConfig) -> Result<Reque
     let document = parse_query(&request.query).map_err(|error| unreadable(&error))?;
     let operations = document.operations.iter().count();
     scan::within("number of operations", operations, MAX_OPERATIONS)?;
-    let fragments = fragments::in_order(&document)?;
+    let uses = Uses::of(&document);
+    let fragments = fragments::in_order(&document, &uses)?;
+    uses.check(&SHAPE, &document)?;
+    // What nobody declared is of no use, and takes memory for as long as the operation runs.
+    let declared = uses.of_operations.iter().flat_map(|(operation, _)| &operation.variable_definitions);
+    let declared: HashSet<&str> = declared.map(|variable| variable.node.name.node.as_str()).collect();
+    request.variables.retain(|name, _| declared.contains(name.as_str()));
     let mut measure = Measure::new(&SHAPE, &document, &request.variables);
     let mut all = Measures::default();
     for (name, fragment) in fragments {
@@ -54,7 +64,11 @@ pub(super) fn admit(mut request: Request, limits: &LimitsConfig) -> Result<Reque
         within("number of levels", all.levels, MAX_LEVELS)?;
     }
     for (_, operation) in document.operations.iter() {
-        measure.directives(&operation.node.directives);
+        let bytes = measure.directives(&operation.node.directives);
+        all.argument_bytes = all.argument_bytes.saturating_add(bytes);
+        for variable in &operation.node.variable_definitions {
+            all.argument_bytes = all.argument_bytes.saturating_add(measure.directives(&variable.node.directives));
+        }
         let root = SHAPE.root(operation.node.ty);
         let one = measure.set(Some(root), &operation.node.selection_set.node, 0);
         // One of them runs, all of them are looked at.

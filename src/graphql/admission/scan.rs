@@ -18,7 +18,7 @@ const MAX_IGNORED_BYTES: usize = 200_000;
 /// Refuses documents that are too deep or too long to be parsed.
 ///
 /// # Errors
-/// `CostExceeded`, with the bound that does not hold.
+/// `CostExceeded`, with the bound that does not hold; `InvalidDocument` for a block string that does not end.
 pub(super) fn scan(document: &str) -> Result<()> {
     let mut scan = Scan { rest: document.as_bytes(), tokens: 0, nesting: 0, ignored: 0 };
     while scan.token()? {}
@@ -50,12 +50,10 @@ impl Scan<'_> {
                 self.nesting = self.nesting.saturating_sub(1);
                 1
             }
-            b'"' => self.string(),
-            byte if is_word(*byte) || *byte == b'-' => {
-                let length = self.run(|byte| is_word(byte) || b"-+.".contains(&byte));
-                within("length of a name or number", length, MAX_WORD_BYTES)?;
-                length
-            }
+            b'"' => self.string()?,
+            b'.' if self.rest.starts_with(b"...") => 3,
+            byte if byte.is_ascii_alphabetic() || *byte == b'_' => self.word(self.run(is_word))?,
+            byte if byte.is_ascii_digit() || *byte == b'-' => self.word(self.number())?,
             _ => 1,
         };
         self.tokens += 1;
@@ -79,23 +77,52 @@ impl Scan<'_> {
         self.rest.iter().position(|byte| !belongs(*byte)).unwrap_or(self.rest.len()).max(1)
     }
 
-    /// Length of the string that begins here, with its quotes; to the end of the document where it does not end.
-    fn string(&self) -> usize {
+    fn word(&self, length: usize) -> Result<usize> {
+        within("length of a name or number", length, MAX_WORD_BYTES)?;
+        Ok(length)
+    }
+
+    /// Length of the number that begins here, where the parser sees its end: `00` and `1-1` are two numbers.
+    fn number(&self) -> usize {
+        let digits = |from: usize| {
+            self.rest.iter().skip(from).position(|byte| !byte.is_ascii_digit()).unwrap_or(self.rest.len() - from)
+        };
+        let at = |place: usize| self.rest.get(place).copied().unwrap_or_default();
+        let mut end = usize::from(at(0) == b'-');
+        end += if at(end) == b'0' { 1 } else { digits(end) };
+        if at(end) == b'.' && at(end + 1).is_ascii_digit() {
+            end += 1 + digits(end + 1);
+        }
+        if matches!(at(end), b'e' | b'E') {
+            let sign = usize::from(matches!(at(end + 1), b'+' | b'-'));
+            if at(end + 1 + sign).is_ascii_digit() {
+                end += 1 + sign + digits(end + 1 + sign);
+            }
+        }
+        end.max(1)
+    }
+
+    /// Length of the string that begins here, with its quotes. A block string that does not end is an error: the parser would
+    /// read its opening quotes as an empty string, and what follows as part of the document.
+    fn string(&self) -> Result<usize> {
         let is_block = self.rest.starts_with(b"\"\"\"");
         let mut at = if is_block { 3 } else { 1 };
         while let Some(rest) = self.rest.get(at..).filter(|rest| !rest.is_empty()) {
             at += match rest {
-                [b'"', b'"', b'"', ..] if is_block => return at + 3,
+                [b'"', b'"', b'"', ..] if is_block => return Ok(at + 3),
                 [b'\\', b'"', b'"', b'"', ..] if is_block => 4,
                 _ if is_block => 1,
-                [b'"', ..] => return at + 1,
+                [b'"', ..] => return Ok(at + 1),
                 // A string does not go over the end of its line.
-                [b'\n' | b'\r', ..] => return at,
+                [b'\n' | b'\r', ..] => return Ok(at),
                 [b'\\', _, ..] => 2,
                 _ => 1,
             };
         }
-        self.rest.len()
+        if is_block {
+            return Err(Error::new(Code::InvalidDocument, "A block string does not end"));
+        }
+        Ok(self.rest.len())
     }
 }
 
@@ -143,6 +170,43 @@ mod tests {
         }
         // A string ends with its line, so these brackets are outside of it.
         assert!(refused(&format!("{{ a(b: \"\n{brackets}\") }}")).contains("nesting"));
+    }
+
+    #[test]
+    fn a_block_string_that_does_not_end_is_refused() {
+        let brackets = "[".repeat(5_000);
+        for document in
+            [format!("{{ a(b: [\"\"\" \" {brackets}"), "{ a(b: \"\"\"".to_owned(), "\"\"\" \\\"\"\"".to_owned()]
+        {
+            assert_eq!(scan(&document).unwrap_err().code(), Code::InvalidDocument, "{document:.40}");
+        }
+        // Two quotes are a whole string.
+        assert!(refused(&format!("{{ a(b: [\"\" {brackets}")).contains("nesting"));
+    }
+
+    #[test]
+    fn numbers_and_dots_are_told_apart_as_the_parser_does() {
+        let tokens = |text: &str| {
+            let mut scan = Scan { rest: text.as_bytes(), tokens: 0, nesting: 0, ignored: 0 };
+            while scan.token().unwrap() {}
+            scan.tokens
+        };
+        for (text, count) in [
+            ("000", 3),
+            ("-1-1-1", 3),
+            ("1.5e-3", 1),
+            ("-0.25E+10", 1),
+            ("1.5.5", 3),
+            ("0e", 2),
+            ("-", 1),
+            ("a...F...F", 5),
+            ("....", 2),
+            ("a1_b", 1),
+            ("1a", 2),
+        ] {
+            assert_eq!(tokens(text), count, "{text}");
+        }
+        assert!(refused(&format!("{{ a(b: [{}]) }}", "0".repeat(1 << 20))).contains("tokens"));
     }
 
     #[test]

@@ -2,7 +2,10 @@
 //!
 //! It is read from the definition language that the schema prints, so it cannot differ from what is served.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::LazyLock,
+};
 
 use async_graphql::{
     Value,
@@ -53,6 +56,8 @@ const INTROSPECTION_ROWS: &[(&str, u64)] = &[
 /// The types of the schema.
 pub(in crate::graphql) struct Shape {
     types: HashMap<String, TypeShape>,
+    /// Types that variables can have: scalars, enumerations and input objects.
+    inputs: HashSet<String>,
     roots: [String; 3],
 }
 
@@ -95,12 +100,13 @@ pub(in crate::graphql) static SHAPE: LazyLock<Shape> = LazyLock::new(|| Shape::o
 impl Shape {
     fn of(sdl: &str) -> Shape {
         let mut types: HashMap<String, TypeShape> = HashMap::new();
+        let mut inputs: HashSet<String> = ["Boolean", "Float", "ID", "Int", "String"].map(str::to_owned).into();
         let mut count = 0;
         for text in [sdl, INTROSPECTION] {
             match parse_schema(text) {
                 Ok(document) => {
                     count += document.definitions.len() as u64;
-                    document.definitions.iter().for_each(|definition| add(&mut types, definition));
+                    document.definitions.iter().for_each(|definition| add(&mut types, &mut inputs, definition));
                 }
                 // A test reads the same text: this does not happen to a program that passed it.
                 Err(error) => tracing::error!(%error, "The schema cannot be read"),
@@ -116,7 +122,7 @@ impl Shape {
                 field.list = List::None;
             }
         }
-        Shape { types, roots: ["Query", "Mutation", "Subscription"].map(str::to_owned) }
+        Shape { types, inputs, roots: ["Query", "Mutation", "Subscription"].map(str::to_owned) }
     }
 
     pub(super) fn root(&self, operation: async_graphql::parser::types::OperationType) -> &str {
@@ -139,19 +145,27 @@ impl Shape {
         self.types.contains_key(name)
     }
 
+    /// Whether variables can have this type.
+    pub(super) fn is_input(&self, name: &str) -> bool {
+        self.inputs.contains(name)
+    }
+
     pub(super) fn is_abstract(&self, name: &str) -> bool {
         self.types.get(name).is_some_and(|shape| shape.is_abstract)
     }
 }
 
-fn add(types: &mut HashMap<String, TypeShape>, definition: &TypeSystemDefinition) {
+fn add(types: &mut HashMap<String, TypeShape>, inputs: &mut HashSet<String>, definition: &TypeSystemDefinition) {
     let TypeSystemDefinition::Type(definition) = definition else { return };
     let name = definition.node.name.node.as_str();
     let (is_abstract, fields): (bool, &[_]) = match &definition.node.kind {
         TypeKind::Object(object) => (false, &object.fields),
         TypeKind::Interface(interface) => (true, &interface.fields),
         TypeKind::Union(_) => (true, &[]),
-        TypeKind::Scalar | TypeKind::Enum(_) | TypeKind::InputObject(_) => return,
+        TypeKind::Scalar | TypeKind::Enum(_) | TypeKind::InputObject(_) => {
+            inputs.insert(name.to_owned());
+            return;
+        }
     };
     let mut fields: HashMap<String, FieldShape> =
         fields.iter().map(|field| (field.node.name.node.to_string(), shape_of(name, &field.node))).collect();
@@ -201,7 +215,8 @@ fn shape_of(of: &str, field: &FieldDefinition) -> FieldShape {
     }
 }
 
-fn base(ty: &Type) -> &str {
+/// The name of a type without its lists and exclamation marks.
+pub(super) fn base(ty: &Type) -> &str {
     match &ty.base {
         BaseType::Named(name) => name.as_str(),
         BaseType::List(of) => base(of),
@@ -245,5 +260,10 @@ mod tests {
         assert!(matches!(field("__Schema", "types").list, List::Of(rows) if rows > 100));
         assert!(field("Query", "__schema").is_composite && !field("Board", "__typename").is_composite);
         assert!(SHAPE.field("Board", "nothing").is_none() && SHAPE.has("UserError"));
+        for (name, is_input) in
+            [("Int", true), ("SearchInput", true), ("Permission", true), ("Board", false), ("X", false)]
+        {
+            assert_eq!(SHAPE.is_input(name), is_input, "{name}");
+        }
     }
 }

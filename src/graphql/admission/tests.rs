@@ -127,3 +127,62 @@ fn an_error_of_the_parser_does_not_repeat_the_document() {
     let error = admitted(&format!("{{ a(b: \"{}\") ! }}", "x".repeat(300_000)), json!({})).map(drop).unwrap_err();
     assert!(error.message().len() < 400 && error.message().starts_with("Line 1, column"), "{error}");
 }
+
+#[test]
+fn variables_are_counted_wherever_they_are_used() {
+    let value = json!({ "v": "x".repeat(900_000) });
+    let many = "$v ".repeat(1_000);
+    for query in [
+        format!("query ($v: Boolean) {{ viewer @skip(if: [{many}]) {{ id }} }}"),
+        format!("query ($v: ID) {{ node(id: [{many}]) {{ id }} }}"),
+        format!("query ($v: Boolean) @a(b: [{many}]) {{ viewer {{ id }} }}"),
+        format!("query ($v: Boolean, $w: Boolean @a(b: [{many}])) {{ viewer @skip(if: $w) {{ id }} }}"),
+        format!("query ($v: Boolean) {{ ... @skip(if: [{many}]) {{ viewer {{ id }} }} }}"),
+        format!("query ($v: Boolean) {{ ...f @skip(if: [{many}]) }} fragment f on Query {{ viewer {{ id }} }}"),
+        format!("query ($v: Boolean) {{ ...f }} fragment f on Query @a(b: [{many}]) {{ viewer {{ id }} }}"),
+    ] {
+        assert_eq!(code(&query, value.clone()), Code::CostExceeded, "{query:.100}");
+        assert!(admitted(&query, json!({ "v": "short" })).is_ok(), "{query:.100}");
+    }
+    // A small number takes as much memory as a large one.
+    let numbers = json!({ "v": vec![1; 400_000] });
+    assert_eq!(code("query ($v: [ID!]) { nodes(ids: $v) { id } }", numbers), Code::CostExceeded);
+}
+
+#[test]
+fn variables_that_nobody_declares_are_refused_or_dropped() {
+    for (query, why) in [
+        ("{ node(id: $v) { id } }", "\"$v\" is used and not declared"),
+        ("{ viewer @skip(if: $v) { id } }", "\"$v\" is used and not declared"),
+        ("{ ...f } fragment f on Query { node(id: [{ a: $v }]) { id } }", "\"$v\" is used and not declared"),
+        (
+            "query a($v: ID!) { ...f } query b { ...f } fragment f on Query { node(id: $v) { id } }",
+            "\"$v\" is used and not declared",
+        ),
+        ("query ($v: ID! $v: ID!) { node(id: $v) { id } }", "\"$v\" is declared twice"),
+        ("query ($v: [Nope] = 1) { node(id: $v) { id } }", "none of inputs"),
+        ("query ($v: [[Board!]!] = 1) { node(id: $v) { id } }", "none of inputs"),
+        ("{ node(id: \"1\") { ... on Nope { id } } }", "Unknown type \"Nope\""),
+        ("{ ...f } fragment f on String { id }", "Unknown type \"String\""),
+    ] {
+        let error = admitted(query, json!({ "v": "1" })).map(drop).unwrap_err();
+        assert!(error.code() == Code::InvalidDocument && error.message().contains(why), "{query}: {error}");
+    }
+    let kept = admitted("query ($v: ID!) { node(id: $v) { id } }", json!({ "v": "1", "w": "2" })).unwrap();
+    assert_eq!(kept.variables.keys().map(async_graphql::Name::as_str).collect::<Vec<_>>(), ["v"]);
+}
+
+#[test]
+fn a_subscription_has_one_root_field() {
+    let follow = "boardEvents(boardId: \"b\") { __typename }";
+    assert!(admitted(&format!("subscription {{ {follow} }}"), json!({})).is_ok());
+    assert!(admitted(&format!("subscription {{ ...f }} fragment f on Subscription {{ {follow} }}"), json!({})).is_ok());
+    for query in [
+        format!("subscription {{ {follow} {follow} }}"),
+        format!("subscription {{ a: {follow} ... {{ {follow} }} }}"),
+        format!("subscription {{ ...f ...f }} fragment f on Subscription {{ {follow} }}"),
+        format!("query a {{ viewer {{ id }} }} subscription b {{ {follow} b: {follow} }}"),
+    ] {
+        assert_eq!(code(&query, json!({})), Code::InvalidDocument, "{query}");
+    }
+}

@@ -93,7 +93,7 @@ impl PasswordMutations {
     }
 
     /// Sends a mail by which to set a new password, if there is an account with this address. The answer is the same if there is
-    /// none, and when five mails were sent within the hour.
+    /// none, and when five mails were sent within the hour and one of their links is good.
     async fn request_password_reset(
         &self,
         ctx: &Context<'_>,

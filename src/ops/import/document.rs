@@ -2,8 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{html, kind::FileKind, markdown, tree::name_of};
-use crate::domain::{Rect, ResourceType, import::ImportedText, language};
+use super::{html, kind::FileKind, markdown, reading::Digest, tree::name_of};
+use crate::domain::{
+    Rect, ResourceType,
+    import::{ImportedText, TextDigests},
+    language,
+};
 
 const MAX_TITLE_CHARS: usize = 500;
 const MAX_LABEL_CHARS: usize = 255;
@@ -24,12 +28,32 @@ pub(super) struct FoundLink {
     pub(super) label: String,
 }
 
-/// The links that a text contains.
-pub(super) fn links(kind: FileKind, text: &str) -> Vec<FoundLink> {
+/// What a first look at a text tells.
+pub(super) struct Glance {
+    /// The links that it contains.
+    pub(super) links: Vec<FoundLink>,
+    /// Whether a reader would see nothing of it.
+    pub(super) is_blank: bool,
+}
+
+/// Looks at a text for the first time.
+pub(super) fn glance(kind: FileKind, text: &str) -> Glance {
+    let is_blank = |text: &str| text.trim().is_empty();
     match kind {
-        FileKind::Markdown => markdown::extract(text).links,
-        FileKind::Html => html::extract(text).links,
-        FileKind::Source(_) | FileKind::Text => Vec::new(),
+        FileKind::Markdown => Glance { links: markdown::extract(text).links, is_blank: is_blank(text) },
+        FileKind::Html => {
+            let extract = html::extract(text);
+            Glance { is_blank: is_blank(&extract.text), links: extract.links }
+        }
+        FileKind::Source(_) | FileKind::Text => Glance { links: Vec::new(), is_blank: is_blank(text) },
+    }
+}
+
+/// What a reader sees of a text.
+pub(super) fn readable(kind: FileKind, text: String) -> String {
+    match kind {
+        FileKind::Html => html::extract(&text).text,
+        FileKind::Markdown | FileKind::Source(_) | FileKind::Text => text,
     }
 }
 
@@ -74,6 +98,22 @@ pub(super) fn file_metadata(kind: FileKind, path: &str, digest: &str, size_bytes
         metadata.insert("sourceLanguage".into(), language.into());
     }
     Value::Object(metadata)
+}
+
+/// Adds to the metadata of a file's node what was made of the file: whether somebody edits that is seen from it.
+pub(super) fn with_text(mut metadata: Value, text: &ImportedText) -> Value {
+    if let Some(Value::Object(origin)) = metadata.get_mut("import") {
+        let TextDigests { text, title } = digests(text);
+        origin.insert("text".into(), text.into());
+        origin.insert("title".into(), title.into());
+    }
+    metadata
+}
+
+/// By what the text and the title of a node are known.
+pub(super) fn digests(text: &ImportedText) -> TextDigests {
+    let hex = |text: &str| Digest::of(text.as_bytes()).hex();
+    TextDigests { text: hex(&text.content), title: hex(&text.title) }
 }
 
 /// What a folder's node remembers about its origin.
@@ -126,11 +166,16 @@ fn line(text: &str, max_chars: usize) -> Option<String> {
     (!line.is_empty()).then_some(line)
 }
 
+/// Whether a character is a word of its own: one of Chinese or Japanese.
+pub(super) fn is_word(c: char) -> bool {
+    matches!(c, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}')
+}
+
 /// Words between white space that have a letter or digit; a character of Chinese or Japanese counts as a word.
 fn count_words(text: &str) -> usize {
     let (mut words, mut inside) = (0, false);
     for c in text.chars() {
-        if matches!(c, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}') {
+        if is_word(c) {
             words += 1;
             inside = false;
         } else if c.is_whitespace() {
@@ -165,6 +210,31 @@ mod tests {
         {
             assert_eq!(count_words(text), words, "{text:?}");
         }
+    }
+
+    #[test]
+    fn blank_is_what_shows_a_reader_nothing() {
+        for (kind, text, is_blank) in [
+            (FileKind::Markdown, "", true),
+            (FileKind::Text, " \n\t\u{a0}", true),
+            (FileKind::Markdown, "---\n", false),
+            (FileKind::Html, "<html><body><p> </p></body></html>", true),
+            (FileKind::Html, "<p>x", false),
+            (FileKind::Source("rust"), "<p>", false),
+        ] {
+            assert_eq!(glance(kind, text).is_blank, is_blank, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn metadata_remembers_what_was_made_of_the_file() {
+        let text = text_of(FileKind::Markdown, "a.md", "# Title".to_owned());
+        let metadata = with_text(file_metadata(FileKind::Markdown, "a.md", "00", 7), &text);
+        assert_eq!(metadata["import"]["digest"], "00");
+        assert_eq!(metadata["import"]["text"], Digest::of(b"# Title").hex());
+        assert_eq!(metadata["import"]["title"], Digest::of(b"Title").hex());
+        // As sha256sum says.
+        assert_eq!(Digest::of(b"").hex(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! `ragboard import`: a tree of files becomes a board, and the same tree later brings that board up to date.
 //!
 //! First everything is looked at: names and sizes (`tree`), then every file once for its digest and its links. From that
-//! and from what lies on the board the work is planned (`identity`, `places`, `plan`, `layout`), and refused if it would
-//! empty the board (`guard`). Then the files that are new or changed are read again, some at a time, and written in slices
-//! (`slices`). So memory holds names, digests and links of all files, but texts only of a few, and the board is held for
-//! moments only. An import that ends early leaves a board that the next one finishes.
+//! and from what lies on the board the work is planned (`identity`, `places`, `plan`, `layout`). It is held against the
+//! texts that stand there (`overwrite`), and refused if it would empty the board (`guard`). Then the files that are new or
+//! changed are read again, some at a time, and written in slices (`slices`). So memory holds names, digests and links of
+//! all files, but texts only of a few, and the board is held for moments only. An import that ends early leaves a board
+//! that the next one finishes.
 //!
-//! A node is recognised by the path and by the content of its file. Nodes and links that no import made are never changed,
-//! nor is the place of anything that somebody put there. `docs/decisions/import.md` says why.
+//! A node is recognised by the path and by the content of its file. Nodes and links that no import made never change. Nor
+//! does the place of anything that somebody put there, nor a text or title that somebody edited on the board.
+//! `docs/decisions/import.md` says why.
 
 #[cfg(test)]
 mod again;
@@ -20,6 +22,7 @@ mod kind;
 mod layout;
 mod links;
 mod markdown;
+mod overwrite;
 mod pairing;
 mod places;
 mod plan;
@@ -80,7 +83,7 @@ pub struct ImportRequest {
 /// What an import may do.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ImportOptions {
-    /// It may remove most of what earlier imports made, and may find nothing at all.
+    /// It may remove, empty or replace most of what earlier imports made, and may find nothing at all.
     pub allow_emptying: bool,
     /// It also brings back what somebody deleted on the board.
     pub restore_deleted: bool,
@@ -128,6 +131,7 @@ async fn run(
     }
     let snapshot = store.import_snapshot(target.owner, &target.board_name).await?;
     let board = snapshot.as_ref().map(|snapshot| snapshot.board_id);
+    let taken_at = snapshot.as_ref().map(|snapshot| snapshot.taken_at);
     let known = snapshot.map(|snapshot| snapshot.nodes).unwrap_or_default();
     let mut plan = {
         let (tree, skipped) = (Arc::clone(&tree), skipped.clone());
@@ -135,6 +139,18 @@ async fn run(
             surveyed.iter().map(|file| file.as_ref().map(|file| file.digest.clone())).collect();
         blocking(move || plan::plan(&tree, &digests, &skipped, &known, options.restore_deleted)).await??
     };
+    if let Some(board) = board {
+        let unreadable = skipped.unreadable();
+        let origin = (store, board);
+        overwrite::look(origin, &tree, &mut plan, &mut surveyed, progress).await?;
+        // All texts that change might be replaced ones. Only where that would be too much, each is compared.
+        let is_doubtful = !options.allow_emptying && Loss::of(&target.board_name, &plan, unreadable).check().is_err();
+        if is_doubtful || options.dry_run {
+            overwrite::compare(origin, &tree, &mut plan, progress).await?;
+        } else {
+            plan.replaced.clear();
+        }
+    }
     if !options.allow_emptying {
         Loss::of(&target.board_name, &plan, skipped.unreadable()).check()?;
     }
@@ -145,7 +161,7 @@ async fn run(
             (links, changed, board.unwrap_or_else(BoardId::generate), Done::default())
         }
         Some(turn) => {
-            let mut slices = Slices::new(store, target, turn.holder, board);
+            let mut slices = Slices::new(store, target, turn.holder, board.zip(taken_at));
             write::before_files(&mut slices, &tree, &plan).await?;
             write::files(&mut slices, &tree, &mut plan, &mut surveyed, &mut skipped, progress).await?;
             let origin = (store, board);

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::domain::{
     NodeId, NodeType, Placement, Rect,
-    import::{KnownNode, Life, NewPlace},
+    import::{KnownNode, Life, NewPlace, TextDigests},
 };
 use crate::ops::Failure;
 
@@ -32,6 +32,14 @@ pub(super) struct Plan {
     pub(super) deleted: Vec<String>,
     /// How many living nodes on the board are from imports.
     pub(super) imported: usize,
+    /// How many of them are texts.
+    pub(super) texts: usize,
+    /// How many of the vanished ones are texts.
+    pub(super) vanished_texts: usize,
+    /// Living nodes with a text whose file is empty now.
+    pub(super) emptied: Vec<Gone>,
+    /// Living nodes whose file has nothing to do with their text any more.
+    pub(super) replaced: Vec<Gone>,
     /// Nodes that come back; a folder comes before what lies in it.
     pub(super) restored: Vec<NodeId>,
     /// Nodes that come into another folder.
@@ -42,7 +50,7 @@ pub(super) struct Plan {
     pub(super) moved: Vec<(NodeId, Rect, Rect)>,
 }
 
-/// A node that no entry of the tree has.
+/// A node that is gone, or its text, or that would be if it were not kept.
 #[derive(Clone, Debug)]
 pub(super) struct Gone {
     pub(super) id: NodeId,
@@ -58,6 +66,38 @@ pub(super) struct Planned {
     pub(super) old_path: Option<String>,
     /// Whether its node was deleted and comes back.
     pub(super) is_restored: bool,
+    /// Whether somebody deleted the node: it comes back as its file is, whatever was edited before.
+    pub(super) was_deleted_by_hand: bool,
+    /// The text that the file's takes the place of; nothing is known of it before `overwrite.rs` has looked.
+    pub(super) standing: Standing,
+}
+
+/// A text on the board that is to be written over.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Standing {
+    pub(super) digests: TextDigests,
+    pub(super) size_bytes: usize,
+    /// What somebody edited on the board, so that it stays.
+    pub(super) edit: Option<Edit>,
+}
+
+/// What of a node stays because somebody edited it on the board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Edit {
+    /// The text, and the title that belongs to it.
+    Text,
+    /// The title alone.
+    Title,
+}
+
+impl Edit {
+    /// What it is called.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Edit::Text => "text",
+            Edit::Title => "title",
+        }
+    }
 }
 
 impl Planned {
@@ -188,6 +228,8 @@ pub(super) fn plan(
             work,
             old_path: old_path.map(str::to_owned),
             is_restored: back.contains(id),
+            was_deleted_by_hand: found.is_some_and(|node| matches!(node.life, Life::DeletedByHand(_))),
+            standing: Standing::default(),
         }));
     }
     let moved = living.iter().zip(&rects).filter(|(node, rect)| node.rect != **rect);
@@ -196,14 +238,19 @@ pub(super) fn plan(
     let mut restored: Vec<&KnownNode> = living.iter().copied().filter(|node| back.contains(&node.id)).collect();
     let depth = places::depths(known);
     restored.sort_by_key(|node| depth.get(&node.id).copied().unwrap_or_default());
-    let imported = known.iter().filter(|node| node.life == Life::Living && node.origin.is_some()).count();
+    let imported = || known.iter().filter(|node| node.life == Life::Living && node.origin.is_some());
+    let is_text = |node: &&KnownNode| node.node_type == NodeType::Resource;
     let deleted = entries.iter().zip(&is_deleted).filter(|(_, is_deleted)| **is_deleted);
     Ok(Plan {
         nodes,
         vanished,
         kept,
         deleted: deleted.map(|(entry, _)| entry.path.to_owned()).collect(),
-        imported,
+        imported: imported().count(),
+        texts: imported().filter(is_text).count(),
+        vanished_texts: imported().filter(is_text).filter(|node| gone.contains(&node.id)).count(),
+        emptied: Vec::new(),
+        replaced: Vec::new(),
         restored: restored.iter().map(|node| node.id).collect(),
         placed,
         placed_folders,

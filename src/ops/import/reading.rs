@@ -27,6 +27,10 @@ pub(super) struct TextFile {
 pub(super) struct Digest([u8; 32]);
 
 impl Digest {
+    pub(super) fn of(bytes: &[u8]) -> Digest {
+        Digest(Sha256::digest(bytes).into())
+    }
+
     pub(super) fn hex(&self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -41,7 +45,7 @@ pub(super) fn read(file: &File) -> Result<TextFile, SkipReason> {
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(SkipReason::TooLarge);
     }
-    let (digest, size_bytes) = (Digest(Sha256::digest(&bytes).into()), bytes.len() as u64);
+    let (digest, size_bytes) = (Digest::of(&bytes), bytes.len() as u64);
     // PostgreSQL cannot store NUL in text, and no text has it.
     if bytes.contains(&0) {
         return Err(SkipReason::Binary);

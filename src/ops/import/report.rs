@@ -35,6 +35,13 @@ pub struct ImportReport {
     pub inserted: usize,
     /// Nodes whose text is another one now.
     pub updated: usize,
+    /// Nodes that had a text and whose file is empty now.
+    pub emptied: usize,
+    /// Nodes whose file has nothing to do with the text that they had. Looked for in a dry run, and where it might have
+    /// been most of the board; 0 else.
+    pub replaced: usize,
+    /// Nodes whose file has another text now, and whose text or title somebody edited on the board: that stays.
+    pub edited: usize,
     /// Nodes whose file or folder has another path now.
     pub renamed: usize,
     /// Nodes that had been removed or deleted and are back.
@@ -68,7 +75,8 @@ pub struct ImportReport {
 /// Files and folders to which the same happened.
 #[derive(Clone, Debug)]
 pub struct Listed {
-    /// What happened: `new`, `changed`, `renamed`, `restored`, `gone`, `kept`, `left deleted`.
+    /// What happened: `new`, `changed`, `renamed`, `restored`, `emptied`, `replaced`, `edited on the board, kept`,
+    /// `gone`, `kept`, `left deleted`.
     pub what: &'static str,
     /// How many there are.
     pub count: usize,
@@ -103,8 +111,8 @@ pub(super) fn shown(path: &str) -> String {
 impl ImportReport {
     /// What follows from the plan.
     pub(super) fn of(tree: &Tree, plan: &Plan) -> ImportReport {
-        let [mut new, mut changed, mut renamed, mut restored] =
-            ["new", "changed", "renamed", "restored"].map(Listed::new);
+        let [mut new, mut changed, mut renamed, mut restored, mut edited] =
+            ["new", "changed", "renamed", "restored", "edited on the board, kept"].map(Listed::new);
         let folders = tree.folders.iter().map(|folder| (folder.path.as_str(), None));
         let entries = folders.chain(tree.files.iter().map(|file| (file.path.as_str(), Some(file.size_bytes))));
         let (mut on_board, mut folders_on_board, mut bytes, mut unchanged) = (0, 0, 0, 0);
@@ -118,7 +126,13 @@ impl ImportReport {
             match node.work {
                 Work::Insert { .. } => new.add(|| shown(path)),
                 Work::Rewrite => changed.add(name),
-                Work::Leave => unchanged += usize::from(node.old_path.is_none() && !node.is_restored),
+                Work::Leave => {
+                    let is_quiet = node.old_path.is_none() && !node.is_restored && node.standing.edit.is_none();
+                    unchanged += usize::from(is_quiet);
+                }
+            }
+            if let Some(edit) = node.standing.edit {
+                edited.add(|| format!("{}  ({})", name(), edit.name()));
             }
             if let Some(old) = &node.old_path {
                 renamed.add(|| format!("{} -> {}  {}", shown(old), shown(path), node.id));
@@ -129,6 +143,8 @@ impl ImportReport {
         }
         let gone = Listed::of_nodes("gone", &plan.vanished);
         let kept = Listed::of_nodes("kept", &plan.kept);
+        let emptied = Listed::of_nodes("emptied", &plan.emptied);
+        let replaced = Listed::of_nodes("replaced", &plan.replaced);
         let mut left_deleted = Listed::new("left deleted");
         plan.deleted.iter().for_each(|path| left_deleted.add(|| shown(path)));
         ImportReport {
@@ -141,6 +157,9 @@ impl ImportReport {
             bytes,
             inserted: new.count,
             updated: changed.count,
+            emptied: emptied.count,
+            replaced: replaced.count,
+            edited: edited.count,
             renamed: renamed.count,
             restored: restored.count,
             deleted: gone.count,
@@ -152,7 +171,7 @@ impl ImportReport {
             left: 0,
             slices: 0,
             longest_hold: Duration::ZERO,
-            lists: vec![new, changed, renamed, restored, gone, kept, left_deleted],
+            lists: vec![new, changed, renamed, restored, emptied, replaced, edited, gone, kept, left_deleted],
             skipped: Skipped::default(),
             took: Duration::ZERO,
         }
@@ -223,8 +242,15 @@ impl fmt::Display for ImportReport {
         if self.deleted > 0 && !self.is_dry_run {
             writeln!(
                 f,
-                "  What is gone comes back, with its links and its place, when its file is there again at an import, or by \
-                 the mutation restoreNodes with the ids above."
+                "  What is gone comes back, with its links and its place, when its file is there again at an import. \
+                 Or by the mutation restoreNodes with the ids above: a folder comes with all that went with it."
+            )?;
+        }
+        if self.edited > 0 {
+            writeln!(
+                f,
+                "  What somebody edited on the board stays. To take what the file has, restore the imported text or \
+                 title on the board. Or delete the node there and import with --restore-deleted."
             )?;
         }
         if self.left_deleted > 0 {

@@ -3,6 +3,7 @@
 
 use std::{mem, time::Duration};
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::{
@@ -24,6 +25,7 @@ pub(super) struct Slices<'a> {
     target: &'a ImportTarget,
     holder: Uuid,
     board: Option<BoardId>,
+    removed_at: Option<DateTime<Utc>>,
     pending: ImportSlice,
     text_bytes: usize,
     done: Done,
@@ -40,9 +42,25 @@ pub(super) struct Done {
 }
 
 impl<'a> Slices<'a> {
-    /// `board` is the one that was planned for; without one it is made with the first slice. `holder` has the turn.
-    pub(super) fn new(store: &'a Store, target: &'a ImportTarget, holder: Uuid, board: Option<BoardId>) -> Self {
-        Slices { store, target, holder, board, pending: ImportSlice::default(), text_bytes: 0, done: Done::default() }
+    /// `board` is the one that was planned for, with the moment of its snapshot. Without one it is made with the first
+    /// slice. `holder` has the turn.
+    pub(super) fn new(
+        store: &'a Store,
+        target: &'a ImportTarget,
+        holder: Uuid,
+        board: Option<(BoardId, DateTime<Utc>)>,
+    ) -> Self {
+        let (board, removed_at) = board.unzip();
+        Slices {
+            store,
+            target,
+            holder,
+            board,
+            removed_at,
+            pending: ImportSlice::default(),
+            text_bytes: 0,
+            done: Done::default(),
+        }
     }
 
     /// Adds rows with so many bytes of text, which come into the same slice.
@@ -65,7 +83,7 @@ impl<'a> Slices<'a> {
     }
 
     async fn write(&mut self) -> Result<(), Failure> {
-        let slice = mem::take(&mut self.pending);
+        let slice = ImportSlice { removed_at: self.removed_at, ..mem::take(&mut self.pending) };
         self.text_bytes = 0;
         let rest = "What was written stays as it is. Import again for the rest.";
         let end = self.store.write_import(self.target, self.holder, self.board, slice).await;

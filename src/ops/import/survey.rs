@@ -19,6 +19,8 @@ use crate::ops::Failure;
 pub(super) struct Surveyed {
     /// SHA-256 in hex.
     pub(super) digest: String,
+    /// Whether a reader would see nothing of it.
+    pub(super) is_blank: bool,
     /// Where its links lead, each entry of the tree at most once and never itself.
     pub(super) links: Vec<FoundReference>,
 }
@@ -74,7 +76,8 @@ fn look_into(file: &File, entries: &HashMap<String, u32>) -> Result<Surveyed, Sk
     let read = reading::read(file)?;
     let mut links: Vec<FoundReference> = Vec::new();
     let mut seen = HashSet::new();
-    for link in document::links(file.kind, &read.text) {
+    let glance = document::glance(file.kind, &read.text);
+    for link in glance.links {
         let Some(path) = reference::resolve(&file.path, &link.target) else { continue };
         let Some(&target) = entries.get(&path) else { continue };
         if path == file.path || !seen.insert(target) {
@@ -82,5 +85,5 @@ fn look_into(file: &File, entries: &HashMap<String, u32>) -> Result<Surveyed, Sk
         }
         links.push(FoundReference { target, label: document::label(&link.label).map(String::into_boxed_str) });
     }
-    Ok(Surveyed { digest: read.digest.hex(), links })
+    Ok(Surveyed { digest: read.digest.hex(), is_blank: glance.is_blank, links })
 }

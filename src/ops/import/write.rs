@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     batches, blocking, document,
-    plan::{Plan, Planned, Work},
+    plan::{Edit, Plan, Planned, Work},
     progress::Progress,
     reading,
     skipped::{SkipReason, Skipped},
@@ -79,7 +79,8 @@ struct Due {
 
 enum Prepared {
     New(NewNode),
-    Changed(ChangedText),
+    /// With the size of the text that stands there.
+    Changed(ChangedText, usize),
 }
 
 /// What has become another file since the survey is left for the next import, and with it the links that start at it.
@@ -114,8 +115,10 @@ pub(super) async fn files(
                     };
                     slices.add(bytes, |slice| slice.inserted.push(node)).await?;
                 }
-                Ok(Prepared::Changed(changed)) => {
-                    slices.add(changed.text.content.len(), |slice| slice.rewritten.push(changed)).await?;
+                Ok(Prepared::Changed(changed, standing_bytes)) => {
+                    // What stands there is read once more while the board is held.
+                    let bytes = changed.text.content.len() + standing_bytes;
+                    slices.add(bytes, |slice| slice.rewritten.push(changed)).await?;
                 }
                 Err(reason) => {
                     if let (Some(node), Some(survey), Some(file)) =
@@ -153,6 +156,7 @@ fn prepare(file: &File, node: Planned, digest: &str) -> Result<Prepared, SkipRea
     }
     let metadata = document::file_metadata(file.kind, &file.path, digest, read.size_bytes);
     let text = document::text_of(file.kind, &file.path, read.text);
+    let metadata = document::with_text(metadata, &text);
     Ok(match node.work {
         Work::Insert { rect, z_index, placement } => Prepared::New(NewNode {
             id: node.id,
@@ -162,6 +166,10 @@ fn prepare(file: &File, node: Planned, digest: &str) -> Result<Prepared, SkipRea
             metadata: document::put_at(metadata, rect),
             kind: NewNodeKind::Resource(text),
         }),
-        Work::Rewrite | Work::Leave => Prepared::Changed(ChangedText { id: node.id, metadata, text }),
+        Work::Rewrite | Work::Leave => {
+            let keeps_title = node.standing.edit == Some(Edit::Title);
+            let seen = node.standing.digests;
+            Prepared::Changed(ChangedText { id: node.id, seen, keeps_title, metadata, text }, node.standing.size_bytes)
+        }
     })
 }

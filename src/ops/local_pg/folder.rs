@@ -111,8 +111,9 @@ impl DataFolder {
     /// Makes a folder that only PostgreSQL's user may look into.
     pub(super) fn create_private_dir(&self, path: &Path) -> io::Result<()> {
         fs::create_dir_all(path)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
-        unprivileged::give(path, self.user)
+        let folder = unprivileged::open_folder(path, self.user)?;
+        folder.set_permissions(fs::Permissions::from_mode(0o700))?;
+        unprivileged::give(&folder, self.user)
     }
 
     /// Becomes the owner, or says who is.
@@ -212,7 +213,7 @@ impl DataFolder {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        unprivileged::give(&unfinished, self.user)?;
+        unprivileged::give(&file, self.user)?;
         fs::rename(&unfinished, path)
     }
 

@@ -138,13 +138,23 @@ pub(in crate::ops) fn create_open_dir(path: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(path)
 }
 
-/// Gives a file or folder to PostgreSQL's user.
+/// Gives an open file or folder to PostgreSQL's user. By its path it might be another one by now: that user owns
+/// folders on the way, and can put a link in its place.
 #[cfg(unix)]
-pub(super) fn give(path: &Path, user: Option<Unprivileged>) -> std::io::Result<()> {
+pub(super) fn give(file: &std::fs::File, user: Option<Unprivileged>) -> std::io::Result<()> {
     match user {
-        Some(user) => std::os::unix::fs::chown(path, Some(user.uid), Some(user.gid)),
+        Some(user) => std::os::unix::fs::fchown(file, Some(user.uid), Some(user.gid)),
         None => Ok(()),
     }
+}
+
+/// Opens a folder to be given away. Where it is given to another user, it must be a folder and no link to one.
+#[cfg(unix)]
+pub(super) fn open_folder(path: &Path, user: Option<Unprivileged>) -> std::io::Result<std::fs::File> {
+    use rustix::fs::{Mode, OFlags};
+    let links = if user.is_some() { OFlags::NOFOLLOW } else { OFlags::empty() };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | links;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
 }
 
 #[cfg(all(test, unix))]
@@ -161,6 +171,21 @@ mod tests {
         assert_eq!(choose(&format!("{nobody}postgres:x:70:71::/:/bin/sh\n")), Unprivileged { uid: 70, gid: 71 });
         assert_eq!(choose("postgres:x:0:0::/:/bin/sh\n"), Unprivileged { uid: 65534, gid: 65534 });
         assert_eq!(choose(""), Unprivileged { uid: 65534, gid: 65534 });
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_folder_is_not_given_away() {
+        let base = tempfile::tempdir().unwrap();
+        let (folder, link) = (base.path().join("folder"), base.path().join("link"));
+        fs::create_dir(&folder).unwrap();
+        std::os::unix::fs::symlink(&folder, &link).unwrap();
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let user = Some(Unprivileged { uid, gid });
+        assert!(open_folder(&link, user).is_err());
+        assert!(open_folder(&base.path().join("none"), user).is_err());
+        give(&open_folder(&folder, user).unwrap(), user).unwrap();
+        // Whoever gives nothing away may have put the link there.
+        assert!(open_folder(&link, None).unwrap().metadata().unwrap().is_dir());
     }
 
     #[test]

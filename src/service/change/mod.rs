@@ -75,7 +75,7 @@ impl Services {
         let (writes, nodes, links) = match drafted(transaction.as_mut(), viewer, &set, &origin).await {
             Ok(Drafted::Anew(writes, nodes, links)) => {
                 let mut writes = *writes;
-                writes.limits = self.limits_to_check(&transaction.record().owner);
+                writes.limits = self.limits_to_check(&transaction.record().owner, &writes);
                 (writes, nodes, links)
             }
             Ok(Drafted::Before(applied)) => {

@@ -6,7 +6,8 @@ use std::{
     mem,
 };
 
-use diesel::sql_types::{Array, BigInt, Double, Integer, Jsonb, Nullable, Text, Uuid as SqlUuid};
+use chrono::{DateTime, Utc};
+use diesel::sql_types::{Array, BigInt, Double, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -61,11 +62,14 @@ impl Work<'_> {
         Ok(living.into_iter().map(NodeId).collect())
     }
 
-    /// Gives nodes another text.
+    /// Gives nodes another text, unless somebody edited the one that they had when this was planned.
     pub(super) async fn update_texts(&mut self, changed: Vec<ChangedText>) -> Result<()> {
+        let changed = self.as_seen(changed).await?;
         for chunk in chunks(changed, |changed| text_bytes(&changed.text)) {
             let count = chunk.len();
             let ids: Vec<Uuid> = chunk.iter().map(|changed| changed.id.0).collect();
+            let entitled = chunk.iter().filter(|changed| changed.keeps_title);
+            let entitled: Vec<Uuid> = entitled.map(|changed| changed.id.0).collect();
             let (metadata, texts): (Vec<Value>, Vec<ImportedText>) =
                 chunk.into_iter().map(|changed| (changed.metadata, changed.text)).unzip();
             // What else is noted about the origin stays.
@@ -84,12 +88,17 @@ impl Work<'_> {
                 .bind::<SqlUuid, _>(self.board.0)
                 .sql(" RETURNING n.id");
             self.left += count.saturating_sub(self.write(statement).await?.len());
-            let statement = Statement::<SqlUuid>::new("import.texts").sql(
-                "UPDATE resource_nodes r SET resource_type = u.type::resource_type, title = u.title, \
-                 content = u.content, extracted_text = u.extracted, language = u.language, word_count = u.words, \
-                 reading_time = ceil(u.words * 60 / 200.0)::int, processing_status = 'completed', \
-                 processing_error = NULL FROM ",
-            );
+            let statement = Statement::<SqlUuid>::new("import.texts")
+                .sql(
+                    "UPDATE resource_nodes r SET resource_type = u.type::resource_type, \
+                     title = CASE WHEN r.node_id = ANY(",
+                )
+                .bind::<Array<SqlUuid>, _>(entitled)
+                .sql(
+                    ") THEN r.title ELSE u.title END, content = u.content, extracted_text = u.extracted, \
+                     language = u.language, word_count = u.words, reading_time = ceil(u.words * 60 / 200.0)::int, \
+                     processing_status = 'completed', processing_error = NULL FROM ",
+                );
             let statement = unnest_texts(statement, ids, texts)
                 .sql(
                     " JOIN nodes n ON n.id = u.id AND n.deleted_at IS NULL \
@@ -131,23 +140,31 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Notes the new paths of nodes, and gives them the names that follow from these.
+    /// Notes the new paths of nodes, and gives them the names that follow from these. Such a title counts as imported.
     pub(super) async fn relocate_nodes(&mut self, relocated: &[Relocation]) -> Result<()> {
         for chunk in relocated.chunks(IDS) {
             let ids: Vec<Uuid> = chunk.iter().map(|relocation| relocation.id.0).collect();
             let texts = |of: fn(&Relocation) -> &String| -> Vec<String> { chunk.iter().map(of).cloned().collect() };
             let statement = Statement::<SqlUuid>::new("import.relocate")
                 .sql(
-                    "UPDATE nodes n SET metadata = jsonb_set(n.metadata, '{import,path}', to_jsonb(u.path)), \
-                     updated_at = now(), version = ",
+                    "UPDATE nodes n SET metadata = jsonb_set(\
+                     CASE WHEN u.old_name <> u.new_name AND t.title = u.old_name \
+                     THEN jsonb_set(n.metadata, '{import,title}', \
+                     to_jsonb(encode(sha256(convert_to(u.new_name, 'UTF8')), 'hex'))) ELSE n.metadata END, \
+                     '{import,path}', to_jsonb(u.path)), updated_at = now(), version = ",
                 )
                 .bind::<BigInt, _>(self.version)
                 .sql(" FROM unnest(")
                 .bind::<Array<SqlUuid>, _>(ids.clone())
                 .sql(", ")
                 .bind::<Array<Text>, _>(texts(|relocation| &relocation.path))
+                .sql(", ")
+                .bind::<Array<Text>, _>(texts(|relocation| &relocation.old_name))
+                .sql(", ")
+                .bind::<Array<Text>, _>(texts(|relocation| &relocation.new_name))
                 .sql(
-                    ") AS u (id, path) WHERE n.id = u.id AND n.deleted_at IS NULL \
+                    ") AS u (id, path, old_name, new_name) LEFT JOIN resource_nodes t ON t.node_id = u.id \
+                     WHERE n.id = u.id AND n.deleted_at IS NULL \
                      AND jsonb_typeof(n.metadata -> 'import') = 'object' AND n.board_id = ",
                 )
                 .bind::<SqlUuid, _>(self.board.0)
@@ -260,17 +277,22 @@ impl Work<'_> {
 
     /// Deletes nodes, softly, with a mark by which a later import knows that it was one that did it. Their links stay, unseen,
     /// for the day on which they are restored. A folder that holds something stays: nobody loses what he put there.
-    pub(super) async fn remove_nodes(&mut self, nodes: &[NodeId]) -> Result<()> {
+    ///
+    /// What was deleted at the moment of a folder comes back with it: so the moment is that of the import.
+    pub(super) async fn remove_nodes(&mut self, nodes: &[NodeId], at: Option<DateTime<Utc>>) -> Result<()> {
         for chunk in nodes.chunks(IDS) {
             let going = self.without_holders(chunk).await?;
             let statement = Statement::<SqlUuid>::new("import.delete")
                 .sql(
-                    "UPDATE nodes n SET deleted_at = now(), metadata = jsonb_set(n.metadata, '{import,gone}', \
-                     to_jsonb((extract(epoch FROM now()) * 1000000)::bigint)), updated_at = now(), version = ",
+                    "UPDATE nodes n SET deleted_at = m.moment, metadata = jsonb_set(n.metadata, '{import,gone}', \
+                     to_jsonb((extract(epoch FROM m.moment) * 1000000)::bigint)), updated_at = now(), version = ",
                 )
                 .bind::<BigInt, _>(self.version)
+                .sql(" FROM (SELECT coalesce(")
+                .bind::<Nullable<Timestamptz>, _>(at)
                 .sql(
-                    " WHERE n.deleted_at IS NULL AND jsonb_typeof(n.metadata -> 'import') = 'object' AND n.board_id = ",
+                    ", now()) AS moment) AS m WHERE n.deleted_at IS NULL \
+                     AND jsonb_typeof(n.metadata -> 'import') = 'object' AND n.board_id = ",
                 )
                 .bind::<SqlUuid, _>(self.board.0)
                 .sql(" AND n.id = ANY(")
