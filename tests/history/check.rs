@@ -19,6 +19,8 @@ pub(crate) struct History {
     pub(crate) log: Vec<Entry>,
     /// The board in the end.
     pub(crate) board: Board,
+    /// What was done, by the version that it made.
+    done: Vec<(i64, String)>,
     /// Every version of every node, with the version of the board that made it.
     nodes: HashMap<NodeId, Vec<(i64, Node)>>,
 }
@@ -54,7 +56,7 @@ pub(crate) async fn history(
     let mut open: Vec<&Record> = Vec::new();
     let mut board = Board::new();
     let mut nodes: HashMap<NodeId, Vec<(i64, Node)>> = HashMap::new();
-    let mut done = HashSet::new();
+    let (mut done, mut operations) = (HashSet::new(), Vec::new());
     for entry in log.iter().map(Some).chain([None]) {
         while let Some(record) = silent.pop_if(|record| record.after <= board.version) {
             open.push(record);
@@ -78,6 +80,7 @@ pub(crate) async fn history(
         };
         assert_eq!(entry.named(), changes, "{what}: the log names the left, the change was the right");
         assert_eq!(board.version, entry.version, "{what}: changed nothing");
+        operations.push((entry.version, format!("{:?}", record.operation.steps)));
         for id in changes.saved.iter().chain(&changes.deleted) {
             nodes.entry(*id).or_default().push((entry.version, board.nodes[id].clone()));
         }
@@ -92,7 +95,7 @@ pub(crate) async fn history(
         .filter(|record| matches!(record.outcome, Outcome::Done(_)) && !logged.contains(record.operation.key.as_str()))
         .count();
     counts.asked_again += records.iter().filter(|record| record.attempts > 1).count();
-    History { log, board, nodes }
+    History { log, board, done: operations, nodes }
 }
 
 /// The last version at which it can have been decided what becomes of a request: what somebody was told meanwhile, and at most
@@ -125,12 +128,17 @@ fn unexplained(number: usize, record: &Record) -> ! {
 pub(crate) async fn database(sql: &Sql, id: BoardId, number: usize, history: &History) {
     let (found, expected) = (log::rows(sql, id).await, log::rows_of(&history.board));
     let (found, expected): (BTreeSet<_>, BTreeSet<_>) = (found.iter().collect(), expected.iter().collect());
-    assert!(
-        found == expected,
-        "board {number}: in the database and not expected {:#?}, expected and not there {:#?}",
-        found.difference(&expected).take(5).collect::<Vec<_>>(),
-        expected.difference(&found).take(5).collect::<Vec<_>>()
-    );
+    if found != expected {
+        // What was done to the first row that differs: a row names its object in the second word.
+        let differs = found.symmetric_difference(&expected).next();
+        let object = differs.and_then(|row| row.split(' ').nth(1)).unwrap_or_default();
+        let done: Vec<_> = history.done.iter().filter(|(_, steps)| steps.contains(object)).collect();
+        panic!(
+            "board {number}: in the database and not expected {:#?}, expected and not there {:#?}, done to it {done:#?}",
+            found.difference(&expected).take(5).collect::<Vec<_>>(),
+            expected.difference(&found).take(5).collect::<Vec<_>>()
+        );
+    }
     // Once more from the log alone, which is all that a client has.
     let (nodes, links) = log::replay(&history.log);
     let living = history.board.nodes.iter().filter(|(_, node)| node.is_living());

@@ -15,12 +15,15 @@ const MAX_WORD_BYTES: usize = 200;
 /// Bytes of white space, commas and comments. The parser looks at them more than once.
 const MAX_IGNORED_BYTES: usize = 200_000;
 
+/// Bytes of all strings. The parser takes a fifth of a microsecond for each; long texts belong into variables.
+const MAX_STRING_BYTES: usize = 200_000;
+
 /// Refuses documents that are too deep or too long to be parsed.
 ///
 /// # Errors
 /// `CostExceeded`, with the bound that does not hold; `InvalidDocument` for a block string that does not end.
 pub(super) fn scan(document: &str) -> Result<()> {
-    let mut scan = Scan { rest: document.as_bytes(), tokens: 0, nesting: 0, ignored: 0 };
+    let mut scan = Scan::of(document);
     while scan.token()? {}
     Ok(())
 }
@@ -30,9 +33,14 @@ struct Scan<'a> {
     tokens: usize,
     nesting: usize,
     ignored: usize,
+    in_strings: usize,
 }
 
-impl Scan<'_> {
+impl<'a> Scan<'a> {
+    fn of(document: &'a str) -> Self {
+        Scan { rest: document.as_bytes(), tokens: 0, nesting: 0, ignored: 0, in_strings: 0 }
+    }
+
     /// Reads one token or a run of what is ignored; whether there is more.
     fn token(&mut self) -> Result<bool> {
         let Some(first) = self.rest.first() else { return Ok(false) };
@@ -50,7 +58,12 @@ impl Scan<'_> {
                 self.nesting = self.nesting.saturating_sub(1);
                 1
             }
-            b'"' => self.string()?,
+            b'"' => {
+                let length = self.string()?;
+                self.in_strings += length;
+                within("length of strings (give long texts in variables)", self.in_strings, MAX_STRING_BYTES)?;
+                length
+            }
             b'.' if self.rest.starts_with(b"...") => 3,
             byte if byte.is_ascii_alphabetic() || *byte == b'_' => self.word(self.run(is_word))?,
             byte if byte.is_ascii_digit() || *byte == b'-' => self.word(self.number())?,
@@ -187,7 +200,7 @@ mod tests {
     #[test]
     fn numbers_and_dots_are_told_apart_as_the_parser_does() {
         let tokens = |text: &str| {
-            let mut scan = Scan { rest: text.as_bytes(), tokens: 0, nesting: 0, ignored: 0 };
+            let mut scan = Scan::of(text);
             while scan.token().unwrap() {}
             scan.tokens
         };
@@ -219,6 +232,8 @@ mod tests {
         assert!(refused(&format!("{{ a(b: -{}) }}", "1".repeat(1 << 20))).contains("number"));
         assert!(refused(&"@".repeat(1 << 20)).contains("tokens"));
         // A long text is one token.
-        assert!(scan(&format!("{{ a(b: \"{}\") }}", "x".repeat(1 << 20))).is_ok());
+        assert!(scan(&format!("{{ a(b: \"{}\") }}", "x".repeat(MAX_STRING_BYTES - 2))).is_ok());
+        assert!(refused(&format!("{{ a(b: \"{}\") }}", "x".repeat(MAX_STRING_BYTES))).contains("variables"));
+        assert!(refused(&format!("{{ a(b: [{}]) }}", "\"xxxxxxxxxxxxxxxxxx\" ".repeat(10_001))).contains("strings"));
     }
 }
