@@ -23,6 +23,12 @@ type Cell = Arc<OnceCell<Answer>>;
 pub(super) struct SchemaAnswers(Mutex<HashMap<AnswerKey, Cell>>);
 
 impl SchemaAnswers {
+    /// The answer under a key, if it is made.
+    pub(super) fn made(&self, key: &AnswerKey) -> Option<Answer> {
+        let cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        cells.get(key).and_then(|cell| cell.get().cloned())
+    }
+
     /// The answer under a key; the first who asks makes it. `make` says whether the answer may be kept.
     pub(super) async fn get(&self, key: AnswerKey, make: impl Future<Output = (Answer, bool)>) -> Answer {
         let cell = {
@@ -65,7 +71,9 @@ mod tests {
                 (Answer { body: Bytes::from_static(b"{}"), ran: true }, kept)
             }
         };
+        assert!(answers.made(&AnswerKey([1; 32])).is_none());
         join_all((0..64).map(|_| answers.get(AnswerKey([1; 32]), make(true)))).await;
+        assert!(answers.made(&AnswerKey([1; 32])).is_some());
         assert_eq!(runs.load(Ordering::Relaxed), 1);
         for _ in 0..2 {
             answers.get(AnswerKey([2; 32]), make(false)).await;
