@@ -312,7 +312,9 @@ impl Follower {
             }
             match self.receiver.recv().await {
                 // Who was told no more than that goes on as if nothing had happened.
-                Ok(News::Back(event)) if event.version >= self.version => {}
+                Ok(News::Back(event)) if event.version == self.version => {}
+                // What lies in between is told to nobody again: the table has it.
+                Ok(News::Back(event)) if event.version > self.version => self.is_live = false,
                 Ok(News::Entry(event)) if event.version <= self.version => {}
                 Ok(News::Back(event)) => {
                     (self.version, self.skips) = (event.version, false);
