@@ -18,6 +18,8 @@ import resource
 import statistics
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -76,17 +78,31 @@ class Many:
     last_most: float
 
 
-def main() -> None:
-    options = read_options()
-    program = find_program()
-    allow_files(options.followers)
+def count(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 100_000:
+        raise argparse.ArgumentTypeError("give a number from 1 to 100,000")
+    return number
+
+
+@contextmanager
+def loaded(program: Path, machine: dict[str, object]) -> Iterator[Gateway]:
+    """A running gateway with the data of `writes.sql`; the version of its PostgreSQL is noted in `machine`."""
     OWN_DIR.mkdir(parents=True, exist_ok=True)
-    machine = describe_machine(program)
     with Gateway(program, OWN_DIR) as gateway:
         machine["postgres"] = gateway.psql("--command=SHOW server_version").strip()
         say("loading 200 boards with 100,000 nodes")
         gateway.psql(f"--file={HERE / 'writes.sql'}", within_s=600)
         gateway.psql("--command=VACUUM (FREEZE, ANALYZE)", "--command=CHECKPOINT", within_s=600)
+        yield gateway
+
+
+def main() -> None:
+    options = read_options()
+    program = find_program()
+    allow_files(options.followers)
+    machine = describe_machine(program)
+    with loaded(program, machine) as gateway:
         token = gateway.run("token", OWNER).strip()
         boards = read_boards(gateway)
         latencies = []
@@ -105,12 +121,6 @@ def main() -> None:
 
 
 def read_options() -> argparse.Namespace:
-    def count(text: str) -> int:
-        number = int(text)
-        if not 1 <= number <= 100_000:
-            raise argparse.ArgumentTypeError("give a number from 1 to 100,000")
-        return number
-
     parser = argparse.ArgumentParser(description="Measures following a board; bench/README.md has more.")
     parser.add_argument("--only", action="append", choices=["latency", "many"], help="measure this (default: both)")
     parser.add_argument("--events", type=count, default=300, help="events of each latency (default: 300)")

@@ -17,19 +17,17 @@ import signal
 import sys
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 # No folder of compiled files beside the sources.
 sys.dont_write_bytecode = True
 
-from followers import OPENED_AT_ONCE, OWN_DIR, QUIET_AFTER_S, allow_files, source  # noqa: E402
+from followers import OPENED_AT_ONCE, OWN_DIR, QUIET_AFTER_S, allow_files, count, loaded, source  # noqa: E402
 from gateway import Failure, Gateway, children_of  # noqa: E402
 from listening import FOLLOW, Board, Listener, move, place_in_log, read_boards  # noqa: E402
 from measuring import (  # noqa: E402
     OWNER, WORK_DIR, cell, describe_machine, find_program, positive, run_main, say, surroundings)
 from sockets import Follower, Writer  # noqa: E402
 
-HERE = Path(__file__).resolve().parent
 READ = "query ($board: ID!) { board(id: $board) { name version } }"
 # A read that takes no longer is quick.
 QUICK_MS = 50
@@ -67,13 +65,8 @@ def main() -> None:
     options = read_options()
     program = find_program()
     allow_files(options.subscribers)
-    OWN_DIR.mkdir(parents=True, exist_ok=True)
     machine = describe_machine(program)
-    with Gateway(program, OWN_DIR) as gateway:
-        machine["postgres"] = gateway.psql("--command=SHOW server_version").strip()
-        say("loading 200 boards with 100,000 nodes")
-        gateway.psql(f"--file={HERE / 'writes.sql'}", within_s=600)
-        gateway.psql("--command=VACUUM (FREEZE, ANALYZE)", "--command=CHECKPOINT", within_s=600)
+    with loaded(program, machine) as gateway:
         token = gateway.run("token", OWNER).strip()
         quiet, pause = asyncio.run(measure(gateway, read_boards(gateway)[:options.boards], token, options))
     results = {"machine": machine, "options": vars(options), "quiet": asdict(quiet), "pause": asdict(pause)}
@@ -82,12 +75,6 @@ def main() -> None:
 
 
 def read_options() -> argparse.Namespace:
-    def count(text: str) -> int:
-        number = int(text)
-        if not 1 <= number <= 100_000:
-            raise argparse.ArgumentTypeError("give a number from 1 to 100,000")
-        return number
-
     parser = argparse.ArgumentParser(description="Measures quiet subscribers and a pause; bench/README.md has more.")
     parser.add_argument("--subscribers", type=count, default=10_000, help="subscribers (default: 10,000)")
     parser.add_argument("--boards", type=count, default=100, help="boards that they follow, at most 198 (default: 100)")

@@ -44,6 +44,7 @@ mod hostile;
 mod idempotency;
 mod import;
 mod import_again;
+mod import_edits;
 mod import_guard;
 mod import_slices;
 mod jobs;
